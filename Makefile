@@ -1,0 +1,78 @@
+# `make help` lists what there is. A fresh machine needs Python 3.11+ with venv, and pip's and npm's registries.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+OLD := .venvs/anthropic-0.75
+
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
+
+run: $(VENV)/.run ## set up what running needs, fetch the model, serve
+	@$(BIN)/ezai serve
+
+setup: $(VENV)/.dev $(OLD)/.done .data/.model ## everything that development and tests need
+
+test: setup ## run all tests
+	@$(BIN)/python -m pytest
+
+test-full: setup ## the same with longer fuzzing and soaks
+	@EZAI_FULL=1 $(BIN)/python -m pytest -m "full or not full"
+
+check: $(VENV)/.dev ## format, lint, types, architecture
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q -p no:randomly tests/test_architecture.py tests/test_docs.py
+
+format: $(VENV)/.dev ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+locks: ## make locks/ and the npm locks anew (needs uv)
+	@uv pip compile -q $(LOCK) pyproject.toml locks/build.in -o locks/run.txt
+	@uv pip compile -q $(LOCK) pyproject.toml locks/build.in --group dev -o locks/dev.txt
+	@uv pip compile -q $(LOCK) locks/anthropic-0.75.in -o locks/anthropic-0.75.txt
+
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --custom-compile-command "make locks"
+
+clean: ## remove what the targets above made
+	@rm -rf $(VENV) .venvs node_modules .data
+
+# Environments. A stamp is as new as the lock that it was made from.
+
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "Install Python 3.11 or newer, or say PYTHON=... where it is."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Install Python 3.11 or newer ($(PYTHON) is older), or say PYTHON=... where it is."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "Install Python's venv module (on Debian: apt-get install python3-venv)."; exit 1; }
+
+$(BIN)/python: | python
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: locks/run.txt pyproject.toml | $(BIN)/python
+	@echo "Installing EzAI into $(VENV) ..."
+	@$(PIP) install --require-hashes -r locks/run.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: locks/dev.txt pyproject.toml | $(BIN)/python
+	@echo "Installing the development tools into $(VENV) ..."
+	@$(PIP) install --require-hashes -r locks/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.run
+
+$(OLD)/.done: locks/anthropic-0.75.txt | python
+	@$(PYTHON) -m venv $(OLD)
+	@$(OLD)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r locks/anthropic-0.75.txt
+	@touch $@
+
+.data/.model: | $(VENV)/.dev
+	@EZAI_DATA_DIR=.data $(BIN)/ezai models pull smollm2-135m
+	@touch $@
+
+.PHONY: help run setup test test-full check format locks clean python
