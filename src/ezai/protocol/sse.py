@@ -1,0 +1,137 @@
+"""Server-sent events on bytes.
+
+Lines end in LF, CR or CRLF and in nothing else: U+2028 and its kin are legal inside a JSON string, so text must never
+be split by Unicode's idea of a line (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
+A frame is everything up to and including the blank line that dispatches an event; its bytes are kept as they came, so
+that a relay can hand them on untouched.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ezai.errors import UpstreamMalformed
+
+BOM = b"\xef\xbb\xbf"
+DEFAULT_EVENT_LIMIT_BYTES = 8 * 1024 * 1024
+"""An event larger than this is an error; precedent: the largest events seen (encrypted tool results) are near 1 MiB."""
+
+_LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
+_BLANK_LINE = re.compile(_LINE_END + _LINE_END)
+_LINES = re.compile(rb"\r\n|\n|\r")
+
+
+class SseDecoder:
+    """Cuts a byte stream into frames: `feed` chunks of any size, `close` at the end.
+
+    However the stream is cut into chunks, the frames hold the same events, and joined they are the stream itself
+    less a leading byte order mark and the incomplete tail.
+    """
+
+    __slots__ = ("_at_start", "_limit", "_saw_cr", "_tail")
+
+    def __init__(self, limit_bytes: int = DEFAULT_EVENT_LIMIT_BYTES) -> None:
+        self._limit = limit_bytes
+        self._tail = bytearray()
+        self._saw_cr = False
+        self._at_start = True
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the frames that `chunk` completes, in order, none held back; often one, possibly none.
+
+        Raises `UpstreamMalformed` when an event is larger than the limit; frames that were whole before it have
+        been returned by an earlier call, or are returned now and the next call raises.
+        """
+        if len(self._tail) > self._limit:
+            raise self._too_large()
+        if self._at_start:
+            chunk = self._without_bom(chunk)
+        if not self._saw_cr and b"\r" in chunk:
+            self._saw_cr = True
+        if (
+            not self._tail
+            and not self._saw_cr
+            and 0 < chunk.find(b"\n\n") == len(chunk) - 2
+            and len(chunk) <= self._limit
+        ):
+            return [chunk]  # one event in one read: the usual case of a live stream, no copy made
+        return self._cut(chunk)
+
+    def close(self) -> bytes:
+        """Return the bytes after the last whole frame: empty where the stream ended cleanly between events."""
+        return bytes(self._tail)
+
+    def _cut(self, chunk: bytes) -> list[bytes]:
+        tail = self._tail
+        scan = max(0, len(tail) - 3)  # a blank line may have begun in the last three bytes seen
+        tail += chunk
+        frames: list[bytes] = []
+        start = 0
+        while (end := self._frame_end(scan)) >= 0:
+            if end - start > self._limit:
+                break
+            frames.append(bytes(tail[start:end]))
+            start = scan = end
+        del tail[:start]
+        if len(tail) > self._limit and not frames:
+            raise self._too_large()
+        return frames
+
+    def _frame_end(self, scan: int) -> int:
+        """Where the frame ends whose blank line lies at or after `scan`, or -1."""
+        if not self._saw_cr:
+            found = self._tail.find(b"\n\n", scan)
+            return found + 2 if found >= 0 else -1
+        # A CR at the end of what is here may be half a CRLF. The event is whole all the same and is not held back;
+        # the LF, when it comes, leads the next frame as a blank line without effect.
+        match = _BLANK_LINE.search(self._tail, scan)
+        return match.end() if match else -1
+
+    def _without_bom(self, chunk: bytes) -> bytes:
+        """Drop a byte order mark that starts the stream, also one that arrives byte by byte."""
+        head = bytes(self._tail) + chunk
+        if len(head) < len(BOM) and BOM.startswith(head):
+            return chunk
+        self._at_start = False
+        if not head.startswith(BOM):
+            return chunk
+        self._tail.clear()
+        return head[len(BOM) :]
+
+    def _too_large(self) -> UpstreamMalformed:
+        return UpstreamMalformed(f"The upstream sent an event larger than {self._limit} bytes.")
+
+
+def parse_frame(frame: bytes) -> tuple[bytes, bytes | None]:
+    """Return (event name, data) of a frame as `SseDecoder` cuts them.
+
+    The name is empty where no `event` line stands; data is None where no `data` line stands (a comment, a blank
+    line), else the data lines joined by LF. `id`, `retry` and unknown fields are passed over.
+    """
+    if frame.startswith(b"event: "):  # the shape that every server of this field sends: two lines, LF
+        name_end = frame.find(b"\n")
+        if frame.startswith(b"data: ", name_end + 1) and b"\r" not in frame:
+            data_end = frame.find(b"\n", name_end + 7)
+            if data_end == len(frame) - 2:
+                return frame[7:name_end], frame[name_end + 7 : data_end]
+    elif frame.startswith(b"data: ") and b"\r" not in frame and frame.find(b"\n") == len(frame) - 2:
+        return b"", frame[6:-2]
+    return _parse_lines(frame)
+
+
+def _parse_lines(frame: bytes) -> tuple[bytes, bytes | None]:
+    name = b""
+    data: list[bytes] = []
+    for line in _LINES.split(frame):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value
+    return name, b"\n".join(data) if data else None
+
+
+def encode_frame(name: bytes, data: bytes) -> bytes:
+    """The frame of one event; `data` is one line of JSON."""
+    return b"event: %b\ndata: %b\n\n" % (name, data)

@@ -1,0 +1,64 @@
+"""Token usage in the terms of the Messages API, and the rules by which a stream's reports merge.
+
+`input_tokens` excludes what was read from or written to the prompt cache: the whole prompt is
+`input_tokens + cache_read_input_tokens + cache_creation_input_tokens`. `output_tokens` includes thinking.
+Source: reference of the Messages API, "Response Message" and "Exact payloads".
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class UsageReport(msgspec.Struct, frozen=True):
+    """Usage as one event or body reports it; None is "not reported here". Other fields are ignored."""
+
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+    output_tokens_details: OutputDetails | None = None
+
+
+class OutputDetails(msgspec.Struct, frozen=True):
+    """The part of `output_tokens` that was thinking."""
+
+    thinking_tokens: int | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What an answer used, so far or in all. Every count is zero or more."""
+
+    input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    output_tokens: int = 0
+    thinking_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The whole prompt, cached or not."""
+        return self.input_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens
+
+    def updated(self, report: UsageReport | None) -> Usage:
+        """This usage after one more report.
+
+        Reports are cumulative totals that overwrite; what a report leaves out, or sends as null, keeps its value
+        (both SDKs' accumulators do the same). A negative count is no count and is left out too.
+        """
+        if report is None:
+            return self
+        details = report.output_tokens_details
+        return Usage(
+            input_tokens=_overwrite(self.input_tokens, report.input_tokens),
+            cache_creation_input_tokens=_overwrite(
+                self.cache_creation_input_tokens, report.cache_creation_input_tokens
+            ),
+            cache_read_input_tokens=_overwrite(self.cache_read_input_tokens, report.cache_read_input_tokens),
+            output_tokens=_overwrite(self.output_tokens, report.output_tokens),
+            thinking_tokens=_overwrite(self.thinking_tokens, details.thinking_tokens if details else None),
+        )
+
+
+def _overwrite(old: int, new: int | None) -> int:
+    return old if new is None or new < 0 else new

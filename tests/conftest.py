@@ -1,0 +1,28 @@
+"""What every test runs under: loopback only, and no blocking call inside an event loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, settings
+from pytest_socket import socket_allow_hosts
+
+# No deadline: the suite runs beside other work, and an example's time says nothing about it.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("full", settings.get_profile("default"), max_examples=3000)
+settings.load_profile("full" if os.environ.get("EZAI_FULL") else "default")
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_calls() -> Iterator[None]:
+    """A call of the package that blocks the event loop fails the test that made it."""
+    with blockbuster_ctx("ezai"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only() -> None:
+    socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)

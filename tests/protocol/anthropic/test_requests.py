@@ -1,0 +1,122 @@
+"""Reading request bodies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ezai.errors import InvalidRequest
+from ezai.protocol.anthropic.requests import MAX_MESSAGES, read_count_request, read_request
+
+GOOD: dict[str, Any] = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
+
+
+def body(**changed: Any) -> bytes:
+    return msgspec.json.encode({name: value for name, value in {**GOOD, **changed}.items() if value is not ...})
+
+
+def test_what_the_gateway_reads() -> None:
+    request = read_request(body(stream=True, odd={"kept": 1}))
+    assert (request.model, request.max_tokens, request.streamed) == ("m", 5, True)
+    assert not read_request(body()).streamed
+    assert not read_request(body(stream=None)).streamed
+
+
+@pytest.mark.parametrize("field", ["model", "max_tokens", "messages"])
+def test_a_missing_field_is_named(field: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{field}: Field required$"):
+        read_request(body(**{field: ...}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model": 5}, "^model: "),
+        ({"model": ""}, "^model: must not be empty"),
+        ({"max_tokens": "5"}, "^max_tokens: "),
+        ({"max_tokens": -1}, "^max_tokens: must not be negative"),
+        ({"max_tokens": 1.5}, "^max_tokens: "),
+        ({"messages": {}}, "^messages: "),
+        ({"messages": []}, "^messages: at least one"),
+        ({"stream": "yes"}, "^stream: "),
+    ],
+)
+def test_a_bad_field_is_named(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        read_request(body(**changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"messages": [{"role": "user"}]}, r"^messages\.0\.content: Field required$"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, r"^messages\.0\.role: "),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, r"^messages\.0\.content\.0\.text: Field"),
+        ({"messages": [{"role": "user", "content": [{"type": "odd"}]}]}, r"^messages\.0\.content\.0\.type: "),
+        ({"system": 5}, "^system: "),
+        ({"temperature": "warm"}, "^temperature: "),
+        ({"top_k": -1}, "^top_k: "),
+        ({"stop_sequences": "x"}, "^stop_sequences: "),
+    ],
+)
+def test_a_bad_conversation_is_told_by_its_place(changed: dict[str, Any], message: str) -> None:
+    request = read_request(body(**changed))
+    with pytest.raises(InvalidRequest, match=message):
+        request.conversation()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"[]", b"7", b"null", b"not json", b'{"model":"\xff"}', b"\xef\xbb\xbf{}", b"[" * 100_000,
+     b'{"model":' + b"[" * 100_000, b'{"model":"m"} x'],
+)  # fmt: skip
+def test_what_is_no_json_object_is_a_400(raw: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        read_request(raw)
+
+
+def test_deep_nesting_is_a_400() -> None:
+    deep = b"[" * 5000 + b"]" * 5000
+    request = body().replace(b'"Hi"', deep)
+    with pytest.raises(InvalidRequest):
+        read_request(request).conversation()
+
+
+def test_too_many_messages() -> None:
+    many = b"[" + b",".join([b"{}"] * (MAX_MESSAGES + 1)) + b"]"
+    with pytest.raises(InvalidRequest, match="^messages: at most"):
+        read_request(b'{"model":"m","max_tokens":5,"messages":' + many + b"}")
+
+
+def test_counting_needs_no_max_tokens() -> None:
+    assert read_count_request(body(max_tokens=...)).model == "m"
+    with pytest.raises(InvalidRequest, match="^messages: "):
+        read_count_request(body(messages=...))
+
+
+def test_nulls_are_absent() -> None:
+    conversation = read_request(body(system=None, temperature=None, stop_sequences=None)).conversation()
+    assert (conversation.system, conversation.temperature, conversation.stop_sequences) == (None, None, None)
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=8), st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(), max_size=5
+    )
+)
+def test_replacing_a_value_keeps_the_bytes_of_all_others(extra: dict[str, Any]) -> None:
+    odd = b'{ "x" :1.50,"messages": [ {"role":"user", "content":"\\u00e9"} ],"model":"m","max_tokens":5e0}'
+    assert msgspec.json.decode(odd)
+    request = read_count_request(odd)
+    replaced = request.with_value("model", "new")
+    members = msgspec.json.decode(replaced, type=dict[str, msgspec.Raw])
+    assert {name: bytes(raw) for name, raw in members.items()} == {
+        **{name: bytes(raw) for name, raw in request.members.items()},
+        "model": b'"new"',
+    }
+    whole = msgspec.json.encode({**extra, **GOOD})
+    assert msgspec.json.decode(read_request(whole).with_value("model", "n")) == {**extra, **GOOD, "model": "n"}
