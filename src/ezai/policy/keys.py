@@ -1,0 +1,61 @@
+"""Who is calling: the credentials of a request, and the decision over them.
+
+Both ways of sending a key stand under one check, so that no restriction can be passed by choosing the other header
+(the class of Open WebUI's CVE-2026-45339).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ezai.errors import AuthenticationFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The keys that a request presents, in either header; never logged. Empty: none presented."""
+
+    secrets: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Credentials(<{len(self.secrets)}>)"
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualKey:
+    """A key of this gateway; `public_id` is what may be shown and logged."""
+
+    public_id: str
+
+
+def read_credentials(headers: Sequence[tuple[bytes, bytes]]) -> Credentials:
+    """The distinct non-empty values of `x-api-key` and `Authorization: Bearer`, in wire order."""
+    secrets: list[str] = []
+    for name, value in headers:
+        if name == b"x-api-key":
+            secret = value
+        elif name == b"authorization" and value[:7].lower() == b"bearer ":
+            secret = value[7:]
+        else:
+            continue
+        if (text := secret.strip().decode("latin-1")) and text not in secrets:
+            secrets.append(text)
+    return Credentials(tuple(secrets))
+
+
+def authenticate(credentials: Credentials, found: Sequence[VirtualKey], *, open_gateway: bool) -> VirtualKey | None:
+    """The key that the request runs under; None on an open gateway, which takes any credential or none.
+
+    `found` are the distinct keys that the credentials stand for: one valid and one unknown is the valid one. Raises
+    `AuthenticationFailed` for no credential, none valid, or two different valid ones.
+    """
+    if open_gateway:
+        return None
+    if not credentials.secrets:
+        raise AuthenticationFailed("No key was sent: put it in the header x-api-key, or in Authorization: Bearer.")
+    if not found:
+        raise AuthenticationFailed("The key is not valid: it is unknown to this gateway, revoked or expired.")
+    if len(found) > 1:
+        raise AuthenticationFailed("Two different keys were sent, in x-api-key and Authorization: send one.")
+    return found[0]

@@ -1,0 +1,134 @@
+"""Error answers of an upstream, as the client is told them.
+
+Source: reference of the Messages API, section 6. The gateway's own credential failing is no business of the client's
+401 handling, an HTML page is never passed on, and a sentence of the upstream's is cut to size.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ezai.errors import ContextOverflow, NotFound, RequestError, UpstreamRefused
+from ezai.protocol.openai.errors import ErrorObject, read_error
+from ezai.translate.base import Headers
+
+MAX_MESSAGE_CHARS = 500
+MAX_RETRY_AFTER_S = 3600
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_OVERFLOW_CODES = {"context_length_exceeded", "exceed_context_size_error"}
+_OVERFLOW_LIMIT = re.compile(r"maximum context length (?:is|of) (\d+) tokens")
+_OVERFLOW_PROMPT = re.compile(r"(?:resulted in|requested|contains(?: at least)?) (\d+) (?:input )?tokens")
+
+
+class _Told(NamedTuple):
+    status: int
+    wire_type: str
+    should_retry: bool | None = None
+
+
+_BY_STATUS = {
+    400: _Told(400, "invalid_request_error"),
+    401: _Told(502, "api_error", should_retry=False),
+    403: _Told(502, "api_error", should_retry=False),
+    404: _Told(404, "not_found_error"),
+    408: _Told(504, "timeout_error"),
+    413: _Told(413, "request_too_large"),
+    422: _Told(400, "invalid_request_error"),
+    429: _Told(429, "rate_limit_error"),
+    503: _Told(529, "overloaded_error"),
+    504: _Told(504, "timeout_error"),
+    529: _Told(529, "overloaded_error"),
+}
+_BY_TYPE = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+
+
+def chat_refusal(status: int, headers: Headers, body: bytes, requested_model: str) -> RequestError:
+    """An error answer of a Chat Completions upstream."""
+    error = read_error(body)
+    if error is not None:
+        if overflow := _overflow(error):
+            return overflow
+        if status == 404 and "model" in error.message.lower():
+            return NotFound(f"model: {requested_model}")
+    return told(status, _sentence(status, error), retry_after_s=_retry_after(headers), error=error)
+
+
+def in_stream_refusal(error: ErrorObject, requested_model: str) -> RequestError:
+    """An error object inside a 200 stream: mapped by the status it names, else by its type, else a 500."""
+    if isinstance(error.code, int) and 400 <= error.code < 600:
+        status = error.code
+    else:
+        status = _BY_TYPE.get(error.type or "", 500)
+    if overflow := _overflow(error):
+        return overflow
+    if status == 404 and "model" in error.message.lower():
+        return NotFound(f"model: {requested_model}")
+    return told(status, _sentence(status, error), error=error, in_stream=True)
+
+
+def told(
+    status: int,
+    message: str,
+    *,
+    retry_after_s: int | None = None,
+    error: ErrorObject | None = None,
+    in_stream: bool = False,
+    body: bytes | None = None,
+) -> UpstreamRefused:
+    """The refusal that the client is told for an upstream's `status`."""
+    fallback = _Told(502, "api_error") if status >= 500 else _Told(400, "invalid_request_error")
+    mapped = _BY_STATUS.get(status, fallback)
+    should_retry = mapped.should_retry
+    if error is not None and error.code == "insufficient_quota":
+        should_retry = False
+    return UpstreamRefused(
+        message,
+        status=mapped.status,
+        wire_type=mapped.wire_type,
+        upstream_status=None if in_stream else status,
+        body=body,
+        retry_after_s=retry_after_s,
+        should_retry=should_retry,
+    )
+
+
+def status_of_type(wire_type: str) -> int:
+    """The status that belongs to an `error.type` of the Messages API; 500 for an unknown one."""
+    return _BY_TYPE.get(wire_type, 500)
+
+
+def _sentence(status: int, error: ErrorObject | None) -> str:
+    if status in {401, 403}:
+        return "The upstream refused the gateway's own credential; the operator has to mend it."
+    text = _CONTROL.sub(" ", error.message).strip() if error else ""
+    if not text:
+        return f"The upstream answered with status {status}."
+    return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
+
+
+def _overflow(error: ErrorObject) -> ContextOverflow | None:
+    if error.n_prompt_tokens is not None and error.n_ctx is not None:
+        return ContextOverflow(error.n_prompt_tokens, error.n_ctx)
+    if not _OVERFLOW_CODES & {str(error.code), str(error.type)}:
+        return None
+    limit, prompt = _OVERFLOW_LIMIT.search(error.message), _OVERFLOW_PROMPT.search(error.message)
+    return ContextOverflow(int(prompt[1]), int(limit[1])) if limit and prompt else None
+
+
+def _retry_after(headers: Headers) -> int | None:
+    """Whole seconds of `retry-after`, between 0 and an hour; a date or junk is none."""
+    for name, value in headers:
+        if name == b"retry-after" and value.strip().isdigit():
+            return min(int(value), MAX_RETRY_AFTER_S)
+    return None
