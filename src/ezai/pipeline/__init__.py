@@ -1,0 +1,10 @@
+"""The one walk of a request, from admission to settlement, on ports alone.
+
+stream.py    open_stream: the walk, readable top to bottom
+attempts.py  one upstream asked once: opening it, its phases, its settlement
+relay.py     an upstream's bytes as checked events
+ending.py    how an ending is told to the client and to the ledger
+counting.py  count_tokens
+driver.py    who runs the walk, and the registry that a shutdown waits on
+waiting.py   waiting that a deadline or an interruption can end
+"""

@@ -1,0 +1,195 @@
+"""One upstream asked once: opening it, the phases it may take, its settlement.
+
+What is outside an attempt, and why: admission and the request's own record happen once per request, however many
+upstreams are asked; the replay of a stale pooled connection happens inside the HTTP client and is no attempt at all,
+because nothing of an answer can have been lost (contract 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ezai.errors import RequestError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
+from ezai.pipeline.relay import Relay
+from ezai.pipeline.request import GatewayRequest
+from ezai.pipeline.waiting import DeadlinePassed, Waiter
+from ezai.policy.routing import Target
+from ezai.ports import AttemptIntent, AttemptSettlement, Exchange, Ports, Timeouts, Upstream, UpstreamRequest
+from ezai.protocol.anthropic.events import MessagesEvent
+from ezai.protocol.end import End
+from ezai.translate.base import Dialect
+from ezai.translate.pairs import translator_for
+
+MAX_ERROR_BODY_BYTES = 64 * 1024
+MAX_UNARY_BODY_BYTES = 64 * 1024 * 1024
+
+
+class Attempt:
+    """One target asked once. Made by `begin`; whoever holds it must `settle` it."""
+
+    def __init__(self, request: GatewayRequest, target: Target, upstream: Upstream, ports: Ports) -> None:
+        self.upstream = upstream
+        self.upstream_model = target.model or request.message.model
+        self.relay: Relay | None = None
+        self.timeouts: Timeouts = ports.timeouts[upstream.name]
+        self._request = request
+        self._ports = ports
+        self._translator = translator_for(upstream.facts, self.upstream_model)
+        self._exchange: Exchange | None = None
+        self._intent: AttemptIntent | None = None
+        self._started = ports.clock.now()
+        self._first_event_after_s: float | None = None
+        self._settled = False
+        self._seen_bytes = 0
+        self._progress_at = self._started
+
+    @property
+    def taps(self) -> bool:
+        """Whether the upstream speaks the client's own dialect."""
+        return self.upstream.facts.dialect is Dialect.ANTHROPIC
+
+    # Asking.
+
+    async def begin(self, number: int) -> None:
+        """Write the intent. Nothing has cost anything before this returns."""
+        intent = AttemptIntent(
+            request_id=self._request.id,
+            number=number,
+            key_id=self._request.key.public_id if self._request.key else None,
+            requested_model=self._request.message.model,
+            upstream=self.upstream.name,
+            upstream_model=self.upstream_model,
+            streamed=self._request.message.streamed,
+        )
+        self._intent = intent  # before the wait: a record that was perhaps written has to be settled
+        await self._ports.ledger.intend(intent)
+
+    async def open_stream(self, waiter: Waiter) -> Sequence[MessagesEvent]:
+        """Ask, and return the first events, which are no error. Raises the `RequestError` of whatever came instead."""
+        asked = self._translator.request(self._request.message)
+        exchange = await self._ask(asked, waiter, self._deadline("response_headers"))
+        if not _is_event_stream(exchange):
+            raise UpstreamMalformed("The upstream answered a request for a stream with something else.")
+        message_id = self._ports.ids.new("msg_")
+        self.relay = Relay(
+            exchange.chunks(),
+            self._translator.stream(message_id, self._request.message),
+            self._ports.event_limit_bytes,
+        )
+        try:
+            first = await waiter.wait(self.relay.read(), until=self._deadline("first_event"))
+        except DeadlinePassed:
+            raise UpstreamTimeout("first_event", self.timeouts.first_event) from None
+        self.note_progress()
+        self._first_event_after_s = self._progress_at - self._started
+        return first
+
+    async def open_unary(self, waiter: Waiter) -> bytes:
+        """Ask an upstream of the client's dialect for a whole answer, and return its body, byte for byte."""
+        asked = self._translator.request(self._request.message)
+        exchange = await self._ask(asked, waiter, self._deadline("total"))
+        return await self._body(exchange, waiter, "total", MAX_UNARY_BODY_BYTES)
+
+    async def count(self, waiter: Waiter) -> bytes:
+        """Ask for the number of input tokens, and return the body of the answer."""
+        asked = self._translator.count_request(self._request.message)
+        exchange = await self._ask(asked, waiter, self._deadline("response_headers"))
+        return await self._body(exchange, waiter, "idle", MAX_ERROR_BODY_BYTES)
+
+    async def _ask(self, request: UpstreamRequest, waiter: Waiter, until: float) -> Exchange:
+        try:
+            exchange = await waiter.wait(self.upstream.open(request, self.timeouts), until=until)
+        except DeadlinePassed:
+            raise UpstreamTimeout("response_headers", self.timeouts.response_headers) from None
+        self._exchange = exchange
+        if exchange.status != 200:
+            raise await self._refusal(exchange, waiter)
+        return exchange
+
+    async def _refusal(self, exchange: Exchange, waiter: Waiter) -> RequestError:
+        if not 400 <= exchange.status < 600:
+            return UpstreamMalformed(f"The upstream answered with status {exchange.status}.")
+        body = await self._body(exchange, waiter, "idle", MAX_ERROR_BODY_BYTES)
+        return self._translator.refusal(exchange.status, exchange.headers, body, self._request.message.model)
+
+    async def _body(self, exchange: Exchange, waiter: Waiter, phase: str, limit_bytes: int) -> bytes:
+        try:
+            return await waiter.wait(_collect(exchange, limit_bytes), until=self._deadline(phase))
+        except DeadlinePassed:
+            raise UpstreamTimeout(phase, getattr(self.timeouts, phase)) from None
+
+    # Phases of a running stream.
+
+    def note_progress(self) -> None:
+        """Something arrived: the idle phase starts anew."""
+        self._progress_at = self._ports.clock.now()
+        if self.relay is not None:
+            self._seen_bytes = self.relay.received_bytes
+
+    def next_deadline(self) -> float:
+        """When the running stream is overdue, unless something arrives before."""
+        return min(self._progress_at + self.timeouts.idle, self._started + self.timeouts.total)
+
+    def check_phases(self) -> None:
+        """Raise `UpstreamTimeout` or `UpstreamStalled` when a phase of the running stream is over.
+
+        Any byte that arrived counts as life, also of what the client is not sent.
+        """
+        assert self.relay is not None, "only a running stream has these phases"
+        if self.relay.received_bytes != self._seen_bytes:
+            self.note_progress()
+        now = self._ports.clock.now()
+        if now >= self._started + self.timeouts.total:
+            raise UpstreamTimeout("total", self.timeouts.total)
+        if now >= self._progress_at + self.timeouts.idle:
+            raise UpstreamStalled("idle", self.timeouts.idle)
+
+    def _deadline(self, phase: str) -> float:
+        limit_s: float = getattr(self.timeouts, phase)
+        return min(self._ports.clock.now() + limit_s, self._started + self.timeouts.total)
+
+    # Ending.
+
+    async def settle(self, end: End, *, final: bool = True) -> None:
+        """Record the end, once: later calls do nothing. Returns when the record is safe."""
+        if self._settled or self._intent is None:
+            return
+        self._settled = True
+        await self._ports.ledger.settle(
+            AttemptSettlement(
+                intent=self._intent,
+                end=end,
+                final=final,
+                first_event_after_s=self._first_event_after_s,
+                duration_s=self._ports.clock.now() - self._started,
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Let go of the upstream: a finished one may be asked again, an unfinished one is told to stop."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        self._exchange = None
+        if self.relay is not None and self.relay.over:
+            exchange.release()
+        else:
+            await exchange.aclose()
+
+
+def _is_event_stream(exchange: Exchange) -> bool:
+    return any(
+        name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in exchange.headers
+    )
+
+
+async def _collect(exchange: Exchange, limit_bytes: int) -> bytes:
+    """The whole body; one larger than the limit is an `UpstreamMalformed`."""
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in exchange.chunks():
+        size += len(chunk)
+        if size > limit_bytes:
+            raise UpstreamMalformed(f"The upstream's answer is larger than {limit_bytes} bytes.")
+        parts.append(chunk)
+    return b"".join(parts)

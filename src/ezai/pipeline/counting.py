@@ -1,0 +1,37 @@
+"""count_tokens: asked of the upstream that would answer, without generating anything."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ezai.errors import NotFound, UpstreamMalformed
+from ezai.pipeline.attempts import Attempt
+from ezai.pipeline.request import GatewayRequest
+from ezai.pipeline.waiting import Waiter
+from ezai.policy.routing import find_route
+from ezai.ports import Ports
+
+
+class _Counted(msgspec.Struct, frozen=True):
+    input_tokens: int
+
+
+async def count_tokens(request: GatewayRequest, ports: Ports, waiter: Waiter) -> int:
+    """The exact number of input tokens of the request. Costs nothing, so nothing is recorded.
+
+    Raises `NotFound` for an unknown model or one whose upstream cannot count, else as an attempt does, and
+    `Interrupted` when `waiter` is.
+    """
+    target = find_route(ports.routes, request.message.model).targets[0]
+    upstream = ports.upstreams[target.upstream]
+    if not upstream.facts.counts_tokens:
+        raise NotFound("The upstream of this model does not count tokens.")
+    attempt = Attempt(request, target, upstream, ports)
+    try:
+        body = await attempt.count(waiter)
+    finally:
+        await attempt.aclose()
+    try:
+        return msgspec.json.decode(body, type=_Counted).input_tokens
+    except msgspec.DecodeError:
+        raise UpstreamMalformed("The upstream answered a count with something else.") from None

@@ -1,0 +1,285 @@
+"""The walk of one request, from admission to settlement.
+
+    async with open_stream(request, ports, waiter) as stream:
+        stream.head                       status and headers, ready now
+        async for batch in stream.frames  bytes of one or more whole events, or of the one body
+        stream.end                        the typed end, set before the last batch is handed out
+
+It is a context manager and no bare generator, because a generator's `finally` has not run when a cancelled task ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import msgspec
+
+from ezai.errors import InternalError, RequestError
+from ezai.pipeline import ending
+from ezai.pipeline.attempts import Attempt
+from ezai.pipeline.request import GatewayRequest
+from ezai.pipeline.waiting import DeadlinePassed, Interrupted, Waiter
+from ezai.policy.routing import find_route
+from ezai.ports import Headers, Ports
+from ezai.protocol.anthropic.answers import error_body, error_frame, read_answer
+from ezai.protocol.anthropic.events import MessagesEvent
+from ezai.protocol.anthropic.fold import Fold
+from ezai.protocol.end import Cause, End, UsageSource
+
+logger = logging.getLogger("ezai.pipeline")
+
+EVENT_STREAM = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+JSON = ((b"content-type", b"application/json"),)
+CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; never sent
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status and headers of the answer; the server adds `request-id` and framing."""
+
+    status: int
+    headers: Headers
+
+
+@asynccontextmanager
+async def open_stream(request: GatewayRequest, ports: Ports, waiter: Waiter) -> AsyncIterator[Stream]:
+    """Walk the request until its head is known, and hand out the stream; settle and let go at the exit.
+
+    The head is known at the upstream's first event, at a refusal, or, for a stream, after `commit_after_s` of
+    silence. Nothing that the client, the upstream or the gateway does wrong is raised from here: it is the answer.
+    Interrupting `waiter` ends the stream at the next moment it waits.
+
+    Promises: every attempt's record is settled exactly once, before the last bytes are handed out; the frames are a
+    legal stream or one that ends in one error event; the upstream has been stopped, or has finished, at the exit.
+    """
+    stream = Stream(request, ports, waiter)
+    try:
+        await stream._begin()
+        yield stream
+    finally:
+        await stream._leave()
+
+
+class Stream:
+    """The answer to one request. Made by `open_stream` alone."""
+
+    head: Head
+    frames: AsyncGenerator[bytes, None]
+    end: End | None
+
+    def __init__(self, request: GatewayRequest, ports: Ports, waiter: Waiter) -> None:
+        self.end = None
+        self._request = request
+        self._ports = ports
+        self._waiter = waiter
+        self._attempt: Attempt | None = None
+        self._opening: asyncio.Task[Sequence[MessagesEvent]] | None = None
+
+    # Until the head is known.
+
+    async def _begin(self) -> None:
+        try:
+            if self._request.message.streamed:
+                await self._begin_stream()
+            else:
+                await self._begin_unary()
+        except Exception as error:  # noqa: BLE001  # told to the client, and logged where it is ours
+            await self._refuse(error)
+
+    async def _begin_stream(self) -> None:
+        """The opening runs as a task of its own: when it is slow the head goes out before it, and it goes on."""
+        self._opening = asyncio.get_running_loop().create_task(self._open_first())
+        try:
+            await self._wait_opening(self._ports.clock.now() + self._ports.commit_after_s)
+            self._opening.result()
+        except DeadlinePassed:
+            pass  # committed: what the opening brings now is told inside the stream
+        self.head = Head(200, (*EVENT_STREAM, *self._described()))
+        self.frames = self._event_frames()
+
+    async def _open_first(self) -> Sequence[MessagesEvent]:
+        with Waiter(self._ports.clock) as waiter:
+            attempt = await self._admit()
+            return await attempt.open_stream(waiter)
+
+    async def _begin_unary(self) -> None:
+        attempt = await self._admit()
+        body = await (self._tapped(attempt) if attempt.taps else self._folded(attempt))
+        self.head = Head(200, (*JSON, *self._described()))
+        self.frames = _once(body)
+
+    async def _admit(self) -> Attempt:
+        """Route and record: a row exists before any cost does."""
+        route = find_route(self._ports.routes, self._request.message.model)
+        target = route.targets[0]
+        attempt = Attempt(self._request, target, self._ports.upstreams[target.upstream], self._ports)
+        self._attempt = attempt
+        await attempt.begin(number=1)
+        return attempt
+
+    async def _tapped(self, attempt: Attempt) -> bytes:
+        """A unary answer of an upstream of the client's dialect is its body, byte for byte."""
+        body = await attempt.open_unary(self._waiter)
+        usage, stop_reason = read_answer(body)
+        await self._settle(End(Cause.FINISHED, usage, UsageSource.UPSTREAM, stop_reason))
+        return body
+
+    async def _folded(self, attempt: Attempt) -> bytes:
+        """A unary answer of a translated upstream is the fold of its stream."""
+        folding = Fold()
+        batch = await attempt.open_stream(self._waiter)
+        relay = attempt.relay
+        assert relay is not None
+        while batch:
+            for event in batch:
+                folding.feed(event)
+            batch = () if relay.over else await self._next_batch(attempt)
+        message = folding.result()
+        await self._settle(ending.whole(relay))
+        return msgspec.json.encode(message)
+
+    async def _next_batch(self, attempt: Attempt) -> Sequence[MessagesEvent]:
+        """The next events, with the phases watched but nobody kept fed."""
+        assert attempt.relay is not None
+        while True:
+            try:
+                batch = await self._waiter.wait(attempt.relay.read(), until=attempt.next_deadline())
+            except DeadlinePassed:
+                attempt.check_phases()
+            else:
+                attempt.note_progress()
+                return batch
+
+    # The frames.
+
+    async def _event_frames(self) -> AsyncGenerator[bytes, None]:
+        try:
+            async for frame in self._until_opened():
+                yield frame
+            async for frame in self._relayed():
+                yield frame
+        except Interrupted as interrupted:
+            error = await self._break(interrupted)
+        except Exception as caught:  # noqa: BLE001  # told to the client, and logged where it is ours
+            error = await self._break(caught)
+        else:
+            return
+        if error is not None:
+            yield error_frame(error, self._request.id)
+
+    async def _until_opened(self) -> AsyncIterator[bytes]:
+        """Keep a committed client fed until the upstream speaks."""
+        assert self._opening is not None
+        while not self._opening.done():
+            try:
+                await self._wait_opening(self._ports.clock.now() + self._ports.keep_alive_s)
+            except DeadlinePassed:
+                yield ending.PING
+
+    async def _relayed(self) -> AsyncIterator[bytes]:
+        assert self._opening is not None
+        batch = self._opening.result()
+        attempt = self._attempt
+        assert attempt is not None
+        relay = attempt.relay
+        assert relay is not None
+        clock, keep_alive_s, wait = self._ports.clock, self._ports.keep_alive_s, self._waiter.wait
+        while batch:
+            wire = batch[0].wire() if len(batch) == 1 else b"".join([event.wire() for event in batch])
+            if relay.over:
+                await self._settle(ending.whole(relay))
+                yield wire
+                return
+            yield wire
+            keep_alive_at = clock.now() + keep_alive_s
+            while True:
+                try:
+                    batch = await wait(relay.read(), until=min(attempt.next_deadline(), keep_alive_at))
+                except DeadlinePassed:
+                    attempt.check_phases()
+                    if clock.now() >= keep_alive_at:
+                        yield ending.keep_alive_frame(relay)
+                        keep_alive_at = clock.now() + keep_alive_s
+                else:
+                    attempt.note_progress()
+                    break
+
+    async def _wait_opening(self, until: float) -> None:
+        assert self._opening is not None
+        await self._waiter.wait(asyncio.wait({self._opening}), until=until)
+
+    # Ending.
+
+    async def _refuse(self, caught: Exception) -> None:
+        """Answer with an error before anything was said."""
+        error = await self._break(caught)
+        if error is None:  # the client has left: there is nobody to answer
+            self.head, self.frames = Head(CLIENT_CLOSED_REQUEST, ()), _once(b"")
+            return
+        self.head = Head(error.http_status, (*JSON, *error.headers(), *self._described()))
+        self.frames = _once(error_body(error, self._request.id))
+
+    async def _break(self, caught: Exception) -> RequestError | None:
+        """Settle what was broken. Returns the error that the client is told, None when it has left."""
+        cause = self._cause_of(caught)
+        await self._stop_opening()
+        relay = self._attempt.relay if self._attempt else None
+        await self._settle(ending.broken(cause, relay))
+        return cause if isinstance(cause, RequestError) else None
+
+    def _cause_of(self, caught: Exception) -> RequestError | Cause:
+        if isinstance(caught, Interrupted):
+            return caught.cause
+        if isinstance(caught, RequestError):
+            return caught
+        logger.error("request %s: a defect of the gateway", self._request.id, exc_info=caught)
+        return InternalError("The gateway failed on this request; its log has the details under the request id.")
+
+    async def _settle(self, end: End) -> None:
+        if self.end is None:
+            self.end = end
+        if self._attempt is not None:
+            await self._attempt.settle(self.end)
+
+    async def _stop_opening(self) -> None:
+        opening = self._opening
+        if opening is None or opening.done():
+            return
+        opening.cancel()
+        await asyncio.wait({opening})
+        if not opening.cancelled():
+            opening.exception()  # it failed as it was stopped: what it says does not matter any more
+
+    async def _leave(self) -> None:
+        """Stop what still runs, and settle what nobody settled: the task was cancelled from outside."""
+        await self._stop_opening()
+        attempt = self._attempt
+        if attempt is None:
+            return
+        try:
+            if self.end is None:
+                await self._settle(ending.broken(self._waiter.interruption or Cause.CLIENT_LEFT, attempt.relay))
+        finally:
+            await attempt.aclose()
+
+    def _described(self) -> list[tuple[bytes, bytes]]:
+        """Who answers, as extra headers."""
+        attempt = self._attempt
+        if attempt is None:
+            return []
+        described = [(b"x-ezai-upstream", attempt.upstream.name.encode()), (b"x-ezai-attempts", b"1")]
+        if attempt.upstream_model.isascii() and attempt.upstream_model.isprintable():  # it may be the client's word
+            described.append((b"x-ezai-upstream-model", attempt.upstream_model.encode()))
+        return described
+
+
+async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body

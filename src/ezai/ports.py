@@ -1,0 +1,200 @@
+"""What the pipeline needs of the world: small protocols, and the values that cross them.
+
+The edges (`upstreams`, `store`, `observe`, `app`) implement these; the pipeline knows no other way out. Fakes for
+tests stand in `tests/pipeline/fakes.py` and keep the same promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ezai.policy.keys import Credentials, VirtualKey
+from ezai.policy.routing import Route
+from ezai.protocol.end import End
+from ezai.translate.base import Headers, UpstreamFacts, UpstreamRequest
+
+__all__ = [
+    "AttemptIntent",
+    "AttemptSettlement",
+    "Clock",
+    "Exchange",
+    "Headers",
+    "Ids",
+    "KeyStore",
+    "Ledger",
+    "Ports",
+    "Timeouts",
+    "Upstream",
+    "UpstreamFacts",
+    "UpstreamRequest",
+    "Watcher",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that each phase of one exchange may take (`[[upstreams]] timeouts`)."""
+
+    connect: float = 5.0
+    response_headers: float = 300.0
+    first_event: float = 300.0
+    idle: float = 120.0
+    total: float = 3600.0
+
+
+class Exchange(Protocol):
+    """One request on its way and the answer to it. Owned by whoever opened it, who must `aclose` it."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Headers: ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives: non-empty bytes, de-chunked, not decompressed, in order.
+
+        Iteration ends when the body's framing says that it is complete; a connection that ends before raises
+        `UpstreamTruncated`, broken framing `UpstreamMalformed`. Cancelling a wait for the next chunk loses no
+        byte: iterating may be resumed.
+        """
+        ...
+
+    def release(self) -> None:
+        """Say that all was read that matters: the connection may be used again once its framing ends.
+
+        The exchange is over for the caller. Never waits; calling it after the end, or twice, is harmless.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Stop the exchange now. An unfinished one closes its connection, which tells the upstream to stop.
+
+        Idempotent; after `release` it does nothing.
+        """
+        ...
+
+
+class Upstream(Protocol):
+    """A place that answers requests in one dialect."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def facts(self) -> UpstreamFacts:
+        """Its dialect, and what the translator has to know about this speaker of it."""
+        ...
+
+    async def open(self, request: UpstreamRequest, timeouts: Timeouts) -> Exchange:
+        """Send the request and return when the status and headers of the answer are here, whatever the status.
+
+        The phase `connect` is watched here, the others by the caller, who may cancel at any moment: that closes
+        the connection and leaves nothing behind. Raises `UpstreamUnreachable` (nothing was sent),
+        `UpstreamTimeout` (connect), `UpstreamTruncated` (it hung up after the request was sent),
+        `UpstreamMalformed` (not HTTP, or headers over the limit).
+        """
+        ...
+
+
+class KeyStore(Protocol):
+    """Virtual keys."""
+
+    async def find(self, credentials: Credentials) -> Sequence[VirtualKey]:
+        """The distinct keys that the presented credentials stand for; unknown ones are left out."""
+        ...
+
+    def has_keys(self) -> bool:
+        """Whether any key exists; while none does, a gateway on a loopback address is open."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptIntent:
+    """What is written before an attempt is dispatched. `number` counts from 1 within the request."""
+
+    request_id: str
+    number: int
+    key_id: str | None
+    requested_model: str
+    upstream: str
+    upstream_model: str
+    streamed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSettlement:
+    """How an attempt ended. `final` says that it is the request's last one, whose end the client was told."""
+
+    intent: AttemptIntent
+    end: End
+    final: bool
+    first_event_after_s: float | None
+    duration_s: float
+
+
+class Ledger(Protocol):
+    """The record of use. Both calls return when the record is safe."""
+
+    async def intend(self, intent: AttemptIntent) -> None:
+        """Record an attempt before it costs anything."""
+        ...
+
+    async def settle(self, settlement: AttemptSettlement) -> None:
+        """Record the end of an attempt; called exactly once for each intent."""
+        ...
+
+
+class Watcher(Protocol):
+    """Something with deadlines; see `Clock.watch`."""
+
+    def check(self, now: float) -> None:
+        """Called once a tick, on the event loop. Must not block and must not raise."""
+        ...
+
+
+class Clock(Protocol):
+    """Coarse monotonic time: one tick a process instead of a timer an event (contract 10)."""
+
+    def now(self) -> float:
+        """Seconds since some fixed moment, as of the last tick or later; never goes back."""
+        ...
+
+    def epoch(self) -> float:
+        """Seconds since 1970-01-01 UTC, for records; never used for durations."""
+        ...
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call `watcher.check` once a tick until `unwatch`."""
+        ...
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Stop calling it; harmless when it is not watched."""
+        ...
+
+
+class Ids(Protocol):
+    """Random identifiers: a prefix and 24 base62 characters, as the hosted API has them."""
+
+    def new(self, prefix: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything that a request meets: one immutable snapshot of configuration and edges (contract 11).
+
+    A reload makes a new one; a request keeps the one it began with.
+    """
+
+    routes: tuple[Route, ...]
+    upstreams: Mapping[str, Upstream]
+    timeouts: Mapping[str, Timeouts]
+    keys: KeyStore
+    ledger: Ledger
+    clock: Clock
+    ids: Ids
+    event_limit_bytes: int = 8 * 1024 * 1024
+    commit_after_s: float = 10.0
+    keep_alive_s: float = 10.0

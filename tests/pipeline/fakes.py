@@ -1,0 +1,395 @@
+"""Fakes of the ports, and the dialogue that drives the pipeline with them: upstream says, client gets.
+
+A `Dialogue` owns its event loop. Every step runs it until nothing is left to do, so a step's effects are all there
+when it returns and nothing depends on timing; time itself passes only in `passes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from ezai.errors import RequestError
+from ezai.pipeline.driver import StreamRegistry, run_plain
+from ezai.pipeline.request import GatewayRequest
+from ezai.pipeline.stream import Head
+from ezai.policy.keys import Credentials, VirtualKey
+from ezai.policy.routing import Route, Target
+from ezai.ports import AttemptIntent, AttemptSettlement, Headers, Ports, Timeouts, UpstreamRequest, Watcher
+from ezai.protocol.anthropic.requests import read_request
+from ezai.protocol.sse import SseDecoder, parse_frame
+from ezai.translate.base import ANTHROPIC, LLAMA_CPP, OPENAI_COMPATIBLE, UpstreamFacts
+
+EVENT_STREAM: Headers = ((b"content-type", b"text/event-stream"),)
+JSON: Headers = ((b"content-type", b"application/json"),)
+
+
+class FakeClock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.watchers: list[Watcher] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def epoch(self) -> float:
+        return 1_800_000_000 + self.time
+
+    def watch(self, watcher: Watcher) -> None:
+        self.watchers.append(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        if watcher in self.watchers:
+            self.watchers.remove(watcher)
+
+    def advance(self, seconds: float) -> None:
+        self.time += seconds
+        for watcher in tuple(self.watchers):
+            watcher.check(self.time)
+
+
+class FakeIds:
+    """1, 2, 3, ..."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def new(self, prefix: str) -> str:
+        self.made += 1
+        return f"{prefix}{self.made}"
+
+
+class FakeKeys:
+    """A key store of given keys; with none the gateway is open."""
+
+    def __init__(self, **public_ids: str) -> None:
+        self.public_ids = public_ids
+
+    async def find(self, credentials: Credentials) -> Sequence[VirtualKey]:
+        known = dict.fromkeys(self.public_ids[secret] for secret in credentials.secrets if secret in self.public_ids)
+        return [VirtualKey(public_id) for public_id in known]
+
+    def has_keys(self) -> bool:
+        return bool(self.public_ids)
+
+
+class FakeLedger:
+    """Keeps what it is told, and refuses a second settlement."""
+
+    def __init__(self) -> None:
+        self.intents: list[AttemptIntent] = []
+        self.settlements: list[AttemptSettlement] = []
+
+    async def intend(self, intent: AttemptIntent) -> None:
+        await asyncio.sleep(0)  # a real store lets others run
+        self.intents.append(intent)
+
+    async def settle(self, settlement: AttemptSettlement) -> None:
+        await asyncio.sleep(0)
+        assert settlement.intent in self.intents, "settled without an intent"
+        assert all(settlement.intent != earlier.intent for earlier in self.settlements), "settled twice"
+        self.settlements.append(settlement)
+
+
+class FakeExchange:
+    """The upstream's side of one exchange, said step by step."""
+
+    def __init__(self, status: int, headers: Headers) -> None:
+        self.status = status
+        self.headers = headers
+        self.released = False
+        self.closed = False
+        self._said: list[bytes | RequestError | None] = []
+        self._news: asyncio.Future[None] | None = None
+
+    def say(self, said: bytes | RequestError | None) -> None:
+        """Bytes, an end (None), or a break."""
+        self._said.append(said)
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._said:
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+        said = self._said[0]
+        if isinstance(said, bytes):
+            del self._said[0]
+            return said
+        if said is None:
+            raise StopAsyncIteration
+        raise said
+
+    def release(self) -> None:
+        self.released = True
+
+    async def aclose(self) -> None:
+        self.closed = not self.released
+
+
+class FakeUpstream:
+    """One upstream, asked at most once; `answer` or `fail` says what comes of it."""
+
+    def __init__(self, facts: UpstreamFacts) -> None:
+        self.name = "fake"
+        self.facts = facts
+        self.request: UpstreamRequest | None = None
+        self.exchange: FakeExchange | None = None
+        self.cancelled = False
+        self._answer: asyncio.Future[FakeExchange] | None = None
+        self._early: FakeExchange | RequestError | None = None
+
+    async def open(self, request: UpstreamRequest, timeouts: Timeouts) -> FakeExchange:
+        assert self.request is None, "asked twice"
+        self.request = request
+        self._answer = asyncio.get_running_loop().create_future()
+        if self._early is not None:
+            self.resolve(self._early)
+        try:
+            return await self._answer
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+    def resolve(self, outcome: FakeExchange | RequestError) -> None:
+        if isinstance(outcome, FakeExchange):
+            self.exchange = outcome
+        if self._answer is None:
+            self._early = outcome
+        elif isinstance(outcome, FakeExchange):
+            self._answer.set_result(outcome)
+        else:
+            self._answer.set_exception(outcome)
+
+    def has_stopped(self) -> bool:
+        """Whether it was told to stop, in whatever state it was."""
+        return self.cancelled or (self.exchange is not None and self.exchange.closed)
+
+
+class FakeClient:
+    """The side that asked: keeps what it gets, reads as fast as it is told, and may leave."""
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self.batches: list[bytes] = []
+        self.finished = False
+        self.gone = asyncio.Event()
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+
+    async def start(self, head: Head) -> None:
+        self.head = head
+
+    async def send(self, batch: bytes) -> None:
+        self.batches.append(batch)
+        await self.may_send.wait()
+
+    async def finish(self) -> None:
+        self.finished = True
+
+    async def left(self) -> None:
+        await self.gone.wait()
+
+
+class Dialogue:
+    """One request, told as a dialogue. At the exit everything the client got must have been expected."""
+
+    def __init__(
+        self,
+        facts: UpstreamFacts = LLAMA_CPP,
+        *,
+        stream: bool = True,
+        timeouts: Timeouts | None = None,
+        **fields: Any,
+    ) -> None:
+        body = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}], **fields}
+        self.body = msgspec.json.encode(body | {"stream": stream})
+        self.loop = asyncio.new_event_loop()
+        self.clock = FakeClock()
+        self.ledger = FakeLedger()
+        self.upstream = FakeUpstream(facts)
+        self.client = FakeClient()
+        self.registry = StreamRegistry()
+        self.ports = Ports(
+            routes=(Route("*", (Target("fake"),)),),
+            upstreams={"fake": self.upstream},
+            timeouts={"fake": timeouts or Timeouts()},
+            keys=FakeKeys(),
+            ledger=self.ledger,
+            clock=self.clock,
+            ids=FakeIds(),
+        )
+        self.request = GatewayRequest("req_1", None, read_request(self.body))
+        self.run = self.loop.create_task(run_plain(self.request, self.ports, self.registry, self.client))
+        self._decoder = SseDecoder()
+        self._read = 0
+        self._settle()
+
+    def __enter__(self) -> Dialogue:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                assert self._unread() == b"", "the client got more than was expected"
+                assert self.run.done(), "the request is still running"
+                self.run.result()
+                assert not self.clock.watchers, "something still watches the clock"
+                assert len(self.registry) == 0
+                assert len(self.ledger.intents) == len(self.ledger.settlements), "an attempt was not settled"
+        finally:
+            self.run.cancel()
+            self._settle()
+            self.loop.close()
+
+    # The upstream's side.
+
+    def upstream_answers(self, status: int = 200, headers: Headers = EVENT_STREAM) -> None:
+        self.upstream.resolve(FakeExchange(status, headers))
+        self._settle()
+
+    def upstream_fails(self, error: RequestError) -> None:
+        self.upstream.resolve(error)
+        self._settle()
+
+    def upstream_says(self, *said: bytes) -> None:
+        assert self.upstream.exchange is not None, "it has not answered"
+        for piece in said:
+            self.upstream.exchange.say(piece)
+            self._settle()
+
+    def upstream_ends(self, error: RequestError | None = None) -> None:
+        assert self.upstream.exchange is not None, "it has not answered"
+        self.upstream.exchange.say(error)
+        self._settle()
+
+    # The client's side.
+
+    def client_gets(self, *expected: object) -> None:
+        """The events since the last look: a kind, or ("text", "Hi"), or ("error", code)."""
+        got = [_told(frame) for frame in self._decoder.feed(self._unread())]
+        assert self._decoder.close() == b"", "half an event was sent"
+        wanted = [item if isinstance(item, tuple) else (item,) for item in expected]
+        shown = [event[: len(want)] for event, want in zip(got, wanted, strict=False)]
+        assert (shown, len(got)) == (wanted, len(wanted)), f"got {got}"
+
+    def client_gets_bytes(self, expected: bytes) -> None:
+        assert self._unread() == expected
+
+    def client_gets_json(self, status: int) -> Any:
+        assert self.status() == status
+        assert self.client.head is not None
+        assert (b"content-type", b"application/json") in self.client.head.headers
+        return msgspec.json.decode(self._unread())
+
+    def client_leaves(self) -> None:
+        self.client.gone.set()
+        self._settle()
+
+    def client_stops_reading(self) -> None:
+        self.client.may_send.clear()
+
+    def client_reads_again(self) -> None:
+        self.client.may_send.set()
+        self._settle()
+
+    def status(self) -> int | None:
+        return self.client.head.status if self.client.head else None
+
+    # The world's side.
+
+    def passes(self, seconds: float) -> None:
+        """Time, in ticks of a quarter second as the real clock has them."""
+        for _ in range(round(seconds * 4)):
+            self.clock.advance(0.25)
+            self._settle()
+
+    def gateway_drains(self) -> None:
+        self.registry.close()
+        self._settle()
+
+    def ended(self, cause: str) -> AttemptSettlement:
+        """The settlement of the one attempt, which must have ended so."""
+        assert [settlement.end.cause for settlement in self.ledger.settlements] == [cause]
+        return self.ledger.settlements[0]
+
+    def _unread(self) -> bytes:
+        new = b"".join(self.client.batches[self._read :])
+        self._read = len(self.client.batches)
+        return new
+
+    def _settle(self) -> None:
+        """Run the loop until only something from outside could make a difference."""
+        while True:
+            self.loop.call_soon(self.loop.stop)
+            self.loop.run_forever()
+            if not self.loop._ready:  # type: ignore[attr-defined]  # asyncio offers no other way to see idleness
+                return
+
+
+def _told(frame: bytes) -> tuple[object, ...]:
+    name, data = parse_frame(frame)
+    if data is None:
+        return ("comment",)
+    payload = msgspec.json.decode(data)
+    assert payload["type"] == name.decode()
+    match payload:
+        case {"delta": {"text": text}}:
+            return ("text", text)
+        case {"type": "error", "error": {"details": {"error_code": code}, "type": wire_type}}:
+            return ("error", code, wire_type)
+        case {"delta": {"stop_reason": reason}}:
+            return ("message_delta", reason)
+    return (payload["type"],)
+
+
+def chunk(text: str | None = None, *, finish: str | None = None, **more: Any) -> bytes:
+    """One Chat Completions chunk as its frame."""
+    delta = {} if text is None else {"content": text}
+    value = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+    return b"data: " + msgspec.json.encode(value | more) + b"\n\n"
+
+
+def usage_chunk(prompt: int, completion: int, cached: int = 0) -> bytes:
+    """The last chunk of an upstream that was asked to include usage."""
+    usage = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
+    return b"data: " + msgspec.json.encode({"choices": [], "usage": usage}) + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+__all__ = [
+    "ANTHROPIC",
+    "DONE",
+    "EVENT_STREAM",
+    "JSON",
+    "LLAMA_CPP",
+    "OPENAI_COMPATIBLE",
+    "Dialogue",
+    "FakeClock",
+    "FakeExchange",
+    "FakeIds",
+    "FakeKeys",
+    "FakeLedger",
+    "FakeUpstream",
+    "chunk",
+    "usage_chunk",
+]
