@@ -1,0 +1,33 @@
+"""An OpenAI-compatible server: vLLM, Ollama, llama.cpp and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from ezai.ports import Clock, Exchange, Timeouts, UpstreamFacts, UpstreamRequest
+from ezai.translate.base import OPENAI_COMPATIBLE
+from ezai.upstreams.http import HttpClient
+
+
+class OpenAIUpstream:
+    """One server by its base URL, which is read as the OpenAI SDKs read it; without a path, /v1 is meant."""
+
+    def __init__(
+        self, name: str, base_url: str, clock: Clock, *, api_key: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.facts: UpstreamFacts = OPENAI_COMPATIBLE
+        if not urlsplit(base_url).path.strip("/"):
+            base_url = base_url.rstrip("/") + "/v1"
+        fields = [(key.lower().encode(), value.encode()) for key, value in (headers or {}).items()]
+        if api_key:
+            fields.append((b"authorization", f"Bearer {api_key}".encode()))
+        self._client = HttpClient(base_url, clock, headers=fields)
+
+    async def open(self, request: UpstreamRequest, timeouts: Timeouts) -> Exchange:
+        return await self._client.open(request, timeouts)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
