@@ -1,0 +1,115 @@
+"""The one composition root: a configuration becomes a gateway, every edge put behind its port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ezai.config import Config, RouteConfig, TimeoutsConfig, UpstreamConfig
+from ezai.config import EmbeddedUpstream as EmbeddedUpstreamConfig
+from ezai.errors import NotFound
+from ezai.models.reference import LocalModel
+from ezai.observe.request_log import RequestLog
+from ezai.pipeline.driver import StreamRegistry
+from ezai.policy.routing import Route, Target, find_route
+from ezai.ports import KeyStore, Ports, Timeouts
+from ezai.server.dataplane import DataPlane, DataPlaneSettings
+from ezai.server.models import ListedModel
+from ezai.system import RandomIds, SystemClock
+from ezai.upstreams.embedded import EmbeddedEndpoint, EmbeddedUpstream
+from ezai.upstreams.openai import OpenAIUpstream
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The embedded model as the supervisor has it: what runs, and where, while it runs."""
+
+    model: LocalModel
+    display_name: str
+    context_tokens: int
+    endpoint: Callable[[], EmbeddedEndpoint | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A composed gateway: serve `data_plane`; `clock` ticks while it serves; `aclose` lets go of every upstream."""
+
+    data_plane: DataPlane
+    registry: StreamRegistry
+    clock: SystemClock
+    models: tuple[ListedModel, ...]
+    upstreams: tuple[EmbeddedUpstream | OpenAIUpstream, ...]
+
+    async def aclose(self) -> None:
+        for upstream in self.upstreams:
+            await upstream.aclose()
+
+
+def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: float | None = None) -> Gateway:
+    """Compose. Opens nothing and awaits nothing; `embedded` is there when the configuration has such an upstream."""
+    clock = SystemClock() if tick_s is None else SystemClock(tick_s)
+    names = _embedded_names(config, embedded)
+    routes = tuple(_route(item, names) for item in config.routes)
+    upstreams = tuple(_upstream(item, embedded, clock) for item in config.upstreams)
+    ports = Ports(
+        routes=routes,
+        upstreams={upstream.name: upstream for upstream in upstreams},
+        timeouts={item.name: _timeouts(item.timeouts) for item in config.upstreams},
+        keys=keys,
+        ledger=RequestLog(),
+        clock=clock,
+        ids=RandomIds(),
+        event_limit_bytes=config.limits.event_mib * MIB,
+        commit_after_s=config.limits.commit_after,
+        keep_alive_s=config.limits.keep_alive,
+    )
+    registry = StreamRegistry()
+    models = tuple(_listed(routes, names, embedded))
+    settings = DataPlaneSettings(config.limits.body_mib * MIB, config.server.strict_version, models)
+    return Gateway(DataPlane(ports, registry, settings), registry, clock, models, upstreams)
+
+
+def _upstream(item: UpstreamConfig, embedded: Embedded | None, clock: SystemClock) -> EmbeddedUpstream | OpenAIUpstream:
+    if isinstance(item, EmbeddedUpstreamConfig):
+        assert embedded is not None, "an embedded upstream is configured"
+        return EmbeddedUpstream(item.name, embedded.endpoint, clock)
+    return OpenAIUpstream(item.name, item.base_url, clock, api_key=item.api_key, headers=item.headers)
+
+
+def _route(item: RouteConfig, embedded: dict[str, str]) -> Route:
+    targets = tuple(Target(target.upstream, target.model or embedded.get(target.upstream)) for target in item.targets)
+    return Route(item.model, targets, item.display_name)
+
+
+def _timeouts(item: TimeoutsConfig) -> Timeouts:
+    return Timeouts(item.connect, item.response_headers, item.first_event, item.idle, item.total)
+
+
+def _embedded_names(config: Config, embedded: Embedded | None) -> dict[str, str]:
+    """What the model of an embedded upstream is called: its name in the catalogue.
+
+    A model from a file has no name of its own that may leave, so it is called what its upstream is.
+    """
+    if embedded is None:
+        return {}
+    upstreams = [item for item in config.upstreams if isinstance(item, EmbeddedUpstreamConfig)]
+    return {item.name: embedded.model.public_id or item.name for item in upstreams}
+
+
+def _listed(routes: Sequence[Route], embedded_names: Mapping[str, str], embedded: Embedded | None) -> list[ListedModel]:
+    """Plain routes, under their display name; and the embedded model, when its own name leads to it."""
+    listed = [ListedModel(route.model, route.display_name or route.model) for route in routes if route.is_plain]
+    if embedded is not None:
+        for upstream, name in embedded_names.items():
+            if _leads_to(routes, name, upstream) and all(model.id != name for model in listed):
+                listed.append(ListedModel(name, embedded.display_name, embedded.context_tokens, 0.0, 0.0))
+    return listed
+
+
+def _leads_to(routes: Sequence[Route], model: str, upstream: str) -> bool:
+    try:
+        return find_route(routes, model).targets[0].upstream == upstream
+    except NotFound:
+        return False

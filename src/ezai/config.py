@@ -1,0 +1,296 @@
+"""Configuration: one TOML file, every key optional, validated once into immutable values.
+
+An unknown key or a bad value is refused with file, key, what was wrong and how to fix it. `${NAME}` in a string takes
+an environment variable. The environment names of the interface (`EZAI_HOST`, ...) stand above the file, the command
+line above both.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ezai.errors import ConfigurationError
+from ezai.protocol.validation import Kind, read_problem
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_UPSTREAM = "local"
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class ServerConfig(_Section, frozen=True):
+    """Where and how the gateway listens."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    strict_version: bool = False
+
+
+class LimitsConfig(_Section, frozen=True):
+    """Sizes and times, per process or stream."""
+
+    body_mib: Positive = 32
+    event_mib: Positive = 8
+    commit_after: Seconds = 10
+    keep_alive: Seconds = 10
+
+
+class LogConfig(_Section, frozen=True):
+    """What is logged, and in which form; prompts never are."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+
+
+class TimeoutsConfig(_Section, frozen=True):
+    """Seconds per phase of an exchange with an upstream; first_event and idle are for streams only."""
+
+    connect: Seconds = 5
+    response_headers: Seconds = 300
+    first_event: Seconds = 300
+    idle: Seconds = 120
+    total: Seconds = 3600
+
+
+class EmbeddedUpstream(_Section, frozen=True, tag_field="kind", tag="embedded"):
+    """A model that runs beside the gateway; `model` is a catalogue name, a GGUF file or hf:OWNER/REPO/FILE.gguf."""
+
+    name: str
+    model: str = DEFAULT_MODEL
+    context: Positive = 8192
+    slots: Positive = 4
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+
+
+class OpenAIUpstream(_Section, frozen=True, tag_field="kind", tag="openai"):
+    """An OpenAI-compatible server. `base_url` is as the OpenAI SDKs take it; without a path, /v1 is meant."""
+
+    name: str
+    base_url: str
+    api_key: str = ""
+    headers: dict[str, str] = {}
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+
+
+UpstreamConfig = EmbeddedUpstream | OpenAIUpstream
+
+
+class TargetConfig(_Section, frozen=True):
+    """One place a route leads to; without `model` the name that was asked for is kept."""
+
+    upstream: str
+    model: str | None = None
+
+
+class RouteConfig(_Section, frozen=True):
+    """Which models go where: a glob over the requested name, first match wins."""
+
+    model: str
+    targets: list[TargetConfig]
+    display_name: str = ""
+
+
+class Config(_Section, frozen=True):
+    """The whole of it. Immutable; a reload makes a new one."""
+
+    server: ServerConfig = ServerConfig()
+    limits: LimitsConfig = LimitsConfig()
+    log: LogConfig = LogConfig()
+    upstreams: list[UpstreamConfig] = []
+    routes: list[RouteConfig] = []
+    data_dir: Path = Path()
+    """Not a key of the file: EZAI_DATA_DIR, else the platform's user data directory."""
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str] = os.environ, *, host: str | None = None, port: int | None = None
+) -> Config:
+    """Read, check and complete the configuration.
+
+    `path` None takes EZAI_CONFIG, else no file. Raises `ConfigurationError`. What comes back is consistent: every
+    target names an upstream, there is at least one upstream and one route.
+    """
+    if path is None and environ.get("EZAI_CONFIG"):
+        path = Path(environ["EZAI_CONFIG"])
+    where = str(path) if path else "environment"
+    document = _read(path) if path else {}
+    document = _expanded(document, environ, where, "")
+    _overlay(document, environ, where, host=host, port=port)
+    config = _convert(document, where)
+    config = msgspec.structs.replace(config, data_dir=data_dir(environ))
+    return _completed(_checked(config, where))
+
+
+def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """EZAI_DATA_DIR, else the platform's user data directory. Not created here."""
+    if chosen := environ.get("EZAI_DATA_DIR"):
+        return Path(chosen).expanduser().resolve()
+    from platformdirs import user_data_path
+
+    path: Path = user_data_path("ezai", appauthor=False)
+    return path
+
+
+# Reading.
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            str(path), "file", "does not exist", "Name a TOML file, or leave --config out."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            str(path), "file", f"cannot be read ({error})", "Make it readable, in UTF-8."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(str(path), "file", f"is not TOML: {error}", "Mend that line.") from None
+
+
+def _expanded(value: Any, environ: Mapping[str, str], where: str, key: str) -> Any:
+    """The value with `${NAME}` replaced in every string of it."""
+    if isinstance(value, dict):
+        return {name: _expanded(item, environ, where, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item, environ, where, f"{key}[{place}]") for place, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        if match[1] not in environ:
+            raise ConfigurationError(where, key, f"the environment variable {match[1]} is not set", "Set it.")
+        return environ[match[1]]
+
+    return _VARIABLE.sub(variable, value)
+
+
+def _overlay(
+    document: dict[str, Any], environ: Mapping[str, str], where: str, *, host: str | None, port: int | None
+) -> None:
+    """Put the environment and then the command line over the file."""
+    server = _table(document, "server", where)
+    if environ.get("EZAI_HOST"):
+        server["host"] = environ["EZAI_HOST"]
+    if environ.get("EZAI_PORT"):
+        server["port"] = _port(environ["EZAI_PORT"])
+    if environ.get("EZAI_LOG"):
+        _table(document, "log", where)["level"] = environ["EZAI_LOG"].lower()
+    if host is not None:
+        server["host"] = host
+    if port is not None:
+        server["port"] = port
+
+
+def _table(document: dict[str, Any], name: str, where: str) -> dict[str, Any]:
+    table = document.setdefault(name, {})
+    if not isinstance(table, dict):
+        raise ConfigurationError(where, name, "is no table", f"Write [{name}] above its keys.")
+    return table
+
+
+def _port(text: str) -> int:
+    if not text.isdigit():
+        raise ConfigurationError("environment", "EZAI_PORT", f"{text!r} is not a number", "Give a port, such as 8080.")
+    return int(text)
+
+
+# Checking.
+
+
+def _convert(document: dict[str, Any], where: str) -> Config:
+    if "data_dir" in document:
+        raise ConfigurationError(where, "data_dir", "is no key of the file", "Set EZAI_DATA_DIR.")
+    try:
+        return msgspec.convert(document, Config)
+    except msgspec.ValidationError as error:
+        raise _refused(where, str(error)) from None
+
+
+def _refused(where: str, error: str) -> ConfigurationError:
+    problem = read_problem(error)
+    match problem.kind:
+        case Kind.UNKNOWN:
+            return ConfigurationError(where, problem.path, "is no key of the configuration", "Check its spelling.")
+        case Kind.MISSING:
+            return ConfigurationError(where, problem.path, "is missing", "Add it.")
+        case _:
+            return ConfigurationError(where, problem.path or "file", problem.text, "Correct the value.")
+
+
+def _checked(config: Config, where: str) -> Config:
+    names = [upstream.name for upstream in config.upstreams]
+    for place, upstream in enumerate(config.upstreams):
+        key = f"upstreams[{place}]"
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", upstream.name):
+            raise ConfigurationError(
+                where, f"{key}.name", f"{upstream.name!r} is no name", "Use letters, digits, '.', '_' and '-'."
+            )
+        if names.index(upstream.name) != place:
+            raise ConfigurationError(where, f"{key}.name", f"{upstream.name!r} is taken", "Give each its own name.")
+        if isinstance(upstream, OpenAIUpstream):
+            _check_base_url(where, f"{key}.base_url", upstream.base_url)
+    if sum(isinstance(upstream, EmbeddedUpstream) for upstream in config.upstreams) > 1:
+        raise ConfigurationError(where, "upstreams", "more than one is embedded", "Keep one.")
+    for place, route in enumerate(config.routes):
+        _check_route(where, f"routes[{place}]", route, names)
+    return config
+
+
+def _check_base_url(where: str, key: str, base_url: str) -> None:
+    try:
+        url = urlsplit(base_url)
+        port_is_sane = url.port is None or url.port > 0
+    except ValueError:
+        raise ConfigurationError(where, key, f"{base_url!r} is no URL", "Write http://HOST:PORT.") from None
+    if url.scheme != "http" or not url.hostname or not port_is_sane:
+        raise ConfigurationError(
+            where, key, f"{base_url!r} is no http:// URL", "Write http://HOST:PORT; https:// is not offered yet."
+        )
+    if url.username or url.query or url.fragment:
+        raise ConfigurationError(
+            where, key, "holds credentials, a query or a fragment", "Put the credential under api_key."
+        )
+
+
+def _check_route(where: str, key: str, route: RouteConfig, names: list[str]) -> None:
+    if len(route.targets) != 1:
+        raise ConfigurationError(
+            where, f"{key}.targets", f"{len(route.targets)} targets", "Name one: failover is not offered yet."
+        )
+    for place, target in enumerate(route.targets):
+        if target.upstream not in names:
+            raise ConfigurationError(
+                where,
+                f"{key}.targets[{place}].upstream",
+                f"there is no upstream {target.upstream!r}",
+                f"Name one of: {', '.join(names) or 'none is configured'}.",
+            )
+
+
+def _completed(config: Config) -> Config:
+    """Without upstreams, the embedded default model; without routes, every model name goes to the first upstream."""
+    upstreams: list[UpstreamConfig] = config.upstreams or [EmbeddedUpstream(name=DEFAULT_UPSTREAM)]
+    embedded = [upstream for upstream in upstreams if isinstance(upstream, EmbeddedUpstream)]
+    routes = config.routes
+    if not routes:
+        first = embedded[0] if embedded else upstreams[0]
+        routes = [RouteConfig(model="*", targets=[TargetConfig(upstream=first.name)])]
+    return msgspec.structs.replace(config, upstreams=upstreams, routes=routes)

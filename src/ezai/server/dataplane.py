@@ -1,0 +1,173 @@
+"""The ASGI callable for /v1 and the probes.
+
+Routes are matched on the path alone, before anything of the request is trusted, and everything that is not a probe
+needs authentication; an unknown path is told to nobody who may not know.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from ezai import __version__
+from ezai.errors import InternalError, MethodNotAllowed, NotFound, RequestError
+from ezai.pipeline.counting import count_tokens
+from ezai.pipeline.driver import StreamRegistry, attended, run_plain
+from ezai.pipeline.request import GatewayRequest
+from ezai.pipeline.waiting import Interrupted
+from ezai.policy.keys import VirtualKey, authenticate, read_credentials
+from ezai.policy.openness import check_content_type, check_host
+from ezai.policy.versions import check_version
+from ezai.ports import Ports
+from ezai.protocol.anthropic.requests import MessagesRequest, read_count_request, read_request
+from ezai.server.exchange import ClientLeft, Exchange, Receive, Scope, Send
+from ezai.server.models import (
+    ListedModel,
+    anthropic_model,
+    anthropic_page,
+    find_model,
+    openai_list,
+    openai_model,
+    wants_anthropic_shape,
+)
+
+logger = logging.getLogger("ezai.server")
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+_MODELS = "/v1/models"
+_OFFERED = "POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models"
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlaneSettings:
+    """What the data plane itself is configured with."""
+
+    body_limit_bytes: int
+    strict_version: bool
+    models: Sequence[ListedModel]
+
+
+class DataPlane:
+    """`await data_plane(scope, receive, send)`: answers every request, whatever happens, exactly once."""
+
+    def __init__(self, ports: Ports, registry: StreamRegistry, settings: DataPlaneSettings) -> None:
+        self.ports = ports
+        self.registry = registry
+        self._settings = settings
+        self._public: dict[str, dict[str, Handler]] = {
+            "/": {"GET": self._hello},
+            "/api/hello": {"GET": self._hello},
+            "/healthz": {"GET": self._health},
+            "/readyz": {"GET": self._ready},
+        }
+        self._keyed: dict[str, dict[str, Handler]] = {
+            "/v1/messages": {"POST": self._messages},
+            "/v1/messages/count_tokens": {"POST": self._count_tokens},
+            _MODELS: {"GET": self._models},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send, self.ports.ids.new("req_"))
+        try:
+            await self._handler(exchange)(exchange)
+        except RequestError as error:
+            await exchange.answer_error(error)
+        except (ClientLeft, Interrupted):
+            return
+        except Exception as error:
+            logger.error("request %s: a defect of the gateway", exchange.request_id, exc_info=error)
+            if exchange.answering:
+                raise  # the server cuts the connection: nothing looks finished
+            await exchange.answer_error(InternalError("The gateway failed on this request; its log has the details."))
+
+    # Routing.
+
+    def _handler(self, exchange: Exchange) -> Handler:
+        methods = self._public.get(exchange.path) or self._keyed.get(exchange.path)
+        if methods is None and exchange.path.startswith(_MODELS + "/"):
+            methods = {"GET": self._model}
+        if methods is None:
+            return self._unknown
+        handler = methods.get("GET" if exchange.method == "HEAD" else exchange.method)
+        if handler is None:
+            return self._wrong_method
+        return handler
+
+    async def _unknown(self, exchange: Exchange) -> None:
+        await self._authenticated(exchange)
+        if exchange.path.startswith("/v1/v1/"):
+            raise NotFound(f"{exchange.path}: the base URL already ends in /v1; leave /v1 out of it.")
+        raise NotFound(f"{exchange.path}: not offered here; this gateway offers {_OFFERED}.")
+
+    async def _wrong_method(self, exchange: Exchange) -> None:
+        methods = self._public.get(exchange.path) or self._keyed.get(exchange.path) or {"GET": self._model}
+        allowed = ", ".join(methods)
+        error = MethodNotAllowed(f"{exchange.method} {exchange.path}: use {allowed}.")
+        await exchange.answer_error(error, (b"allow", allowed.encode()))
+
+    async def _authenticated(self, exchange: Exchange) -> VirtualKey | None:
+        """The key of the request, None on an open gateway, which answers to its own machine alone."""
+        keys = self.ports.keys
+        open_gateway = not keys.has_keys()
+        if open_gateway:
+            check_host(exchange.header(b"host"))
+        credentials = read_credentials(exchange.headers)
+        found = () if open_gateway else await keys.find(credentials)
+        return authenticate(credentials, found, open_gateway=open_gateway)
+
+    # Messages.
+
+    async def _messages(self, exchange: Exchange) -> None:
+        request = await self._read(exchange, read_request)
+        await run_plain(request, self.ports, self.registry, exchange)
+
+    async def _count_tokens(self, exchange: Exchange) -> None:
+        request = await self._read(exchange, read_count_request)
+        async with attended(exchange, self.ports, self.registry) as waiter:
+            counted = await count_tokens(request, self.ports, waiter)
+        await exchange.answer_json({"input_tokens": counted})
+
+    async def _read(self, exchange: Exchange, read: Callable[[bytes], MessagesRequest]) -> GatewayRequest:
+        key = await self._authenticated(exchange)
+        if key is None:
+            check_content_type(exchange.header(b"content-type"))
+        message = read(await exchange.body(self._settings.body_limit_bytes))
+        if self._settings.strict_version:
+            check_version(exchange.header(b"anthropic-version"), message.members)
+        return GatewayRequest(exchange.request_id, key, message)
+
+    # Models.
+
+    async def _models(self, exchange: Exchange) -> None:
+        await self._authenticated(exchange)
+        models = self._settings.models
+        page = anthropic_page(models, exchange.query) if _speaks_anthropic(exchange) else openai_list(models)
+        await exchange.answer_json(page)
+
+    async def _model(self, exchange: Exchange) -> None:
+        await self._authenticated(exchange)
+        encoded = exchange.raw_path.decode("latin-1").removeprefix(_MODELS + "/")
+        model = find_model(self._settings.models, unquote(encoded))
+        await exchange.answer_json(anthropic_model(model) if _speaks_anthropic(exchange) else openai_model(model))
+
+    # Probes: no authentication, nothing about the inside.
+
+    async def _hello(self, exchange: Exchange) -> None:
+        await exchange.answer_json({"name": "EzAI", "version": __version__, "messages": "/v1/messages"})
+
+    async def _health(self, exchange: Exchange) -> None:
+        await exchange.answer_json({"status": "ok"})
+
+    async def _ready(self, exchange: Exchange) -> None:
+        if self.registry.closed:
+            await exchange.answer_json({"status": "draining"}, 503)
+        else:
+            await exchange.answer_json({"status": "ready"})
+
+
+def _speaks_anthropic(exchange: Exchange) -> bool:
+    header = exchange.header
+    return wants_anthropic_shape(header(b"anthropic-version"), header(b"x-api-key"), header(b"user-agent"))

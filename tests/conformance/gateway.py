@@ -1,0 +1,154 @@
+"""A whole gateway in this process, on a scripted upstream, spoken to over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import msgspec
+
+from ezai.app import Embedded, build
+from ezai.config import Config, EmbeddedUpstream, LimitsConfig, RouteConfig, ServerConfig, TargetConfig, TimeoutsConfig
+from ezai.models.reference import LocalModel
+from ezai.pipeline.driver import StreamRegistry
+from ezai.ports import KeyStore
+from ezai.protocol.sse import SseDecoder, parse_frame
+from ezai.server.listener import Listener, bind
+from ezai.upstreams.embedded import EmbeddedEndpoint
+from tests.pipeline.fakes import DONE, FakeKeys, chunk, usage_chunk
+from tests.upstreams.http.scripted import EOF, Script, ScriptedServer, scripted_server
+
+T = TypeVar("T")
+
+TICK_S = 0.01
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+"""The head of an upstream's stream; its body lasts until the connection closes."""
+ROUTES = [
+    RouteConfig(model="claude-*", targets=[TargetConfig(upstream="local")]),
+    RouteConfig(model="small", display_name="Small one", targets=[TargetConfig(upstream="local")]),
+    RouteConfig(model="org/model", targets=[TargetConfig(upstream="local")]),
+    RouteConfig(model="claude-alias", targets=[TargetConfig(upstream="local")]),
+    RouteConfig(model="smollm2-135m", targets=[TargetConfig(upstream="local")]),
+]
+
+
+def streamed(*events: bytes) -> list[Any]:
+    """The script of a stream of these events, closed cleanly."""
+    return [STREAM + b"".join(events), EOF]
+
+
+def hello(text: str = "Hello") -> list[Any]:
+    """The script of a small whole answer."""
+    return streamed(chunk(), chunk(text), chunk(finish="stop"), usage_chunk(12, 3, cached=4), DONE)
+
+
+def as_json(value: object, status: str = "200 OK") -> list[Any]:
+    """The script of a JSON answer."""
+    body = msgspec.json.encode(value)
+    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    return [head.encode() + body]
+
+
+@dataclass
+class Options:
+    """What a test changes of the gateway."""
+
+    keys: KeyStore = field(default_factory=FakeKeys)
+    strict_version: bool = False
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
+    endpoint: Callable[[], EmbeddedEndpoint | None] | None = None
+
+
+@dataclass
+class Running:
+    """A running gateway, its upstream, and a client of it."""
+
+    url: str
+    upstream: ScriptedServer
+    http: httpx2.AsyncClient
+    registry: StreamRegistry
+
+    async def post(
+        self, path: str = "/v1/messages", *, headers: dict[str, str] | None = None, **fields: Any
+    ) -> httpx2.Response:
+        """A request of the Messages API with these fields changed; `...` leaves one out."""
+        return await self.http.post(path, json=request(**fields), headers=headers)
+
+    async def events(self, **fields: Any) -> list[dict[str, Any]]:
+        """The events of a streamed answer, in order, each checked for its name."""
+        response = await self.post(stream=True, **fields)
+        assert response.status_code == 200
+        return decoded(response.content)
+
+    def asked(self, place: int = -1) -> dict[str, Any]:
+        """The body of a request that the upstream got."""
+        value: dict[str, Any] = msgspec.json.decode(self.upstream.requests[place].partition(b"\r\n\r\n")[2])
+        return value
+
+
+def request(**fields: Any) -> dict[str, Any]:
+    good = {"model": "claude-test", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
+    return {name: value for name, value in {**good, **fields}.items() if value is not ...}
+
+
+def decoded(wire: bytes) -> list[dict[str, Any]]:
+    """Every event of a whole stream. Each has one data line, its name is its type, and nothing is left over."""
+    decoder = SseDecoder()
+    events: list[dict[str, Any]] = []
+    for frame in decoder.feed(wire):
+        name, data = parse_frame(frame)
+        assert data is not None
+        assert b"\n" not in data
+        payload = msgspec.json.decode(data)
+        assert payload["type"] == name.decode()
+        events.append(payload)
+    assert decoder.close() == b""
+    return events
+
+
+@asynccontextmanager
+async def gateway(*scripts: Script, options: Options | None = None) -> AsyncIterator[Running]:
+    """A gateway whose embedded upstream is the scripted one, on a free loopback port."""
+    chosen = options or Options()
+    async with scripted_server(*scripts) as upstream:
+        config = Config(
+            server=ServerConfig(strict_version=chosen.strict_version),
+            limits=chosen.limits,
+            upstreams=[EmbeddedUpstream(name="local", timeouts=chosen.timeouts)],
+            routes=ROUTES,
+        )
+        endpoint = chosen.endpoint or (lambda: EmbeddedEndpoint(upstream.url, "child-key"))
+        model = LocalModel(Path("secret-dir/secret-name.gguf"), "smollm2-135m", 8192)
+        made = build(config, chosen.keys, Embedded(model, "SmolLM2", 8192, endpoint), tick_s=TICK_S)
+        listener = Listener(made.data_plane, made.clock)
+        listening = bind("127.0.0.1", 0)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        made.clock.start()
+        await listener.start(listening)
+        try:
+            async with httpx2.AsyncClient(base_url=url, timeout=30) as http:
+                yield Running(url, upstream, http, made.registry)
+        finally:
+            made.registry.close()
+            await listener.stop()
+            made.clock.stop()
+            await made.aclose()
+        assert len(made.registry) == 0
+
+
+def run(test: Coroutine[Any, Any, T]) -> T:
+    """Run a test's coroutine; any task it leaves behind is a failure."""
+
+    async def watched() -> T:
+        result = await test
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, left
+        return result
+
+    return asyncio.run(watched())
