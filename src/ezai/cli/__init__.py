@@ -1,0 +1,97 @@
+"""The command line. Commands import what they need when they run, so that `ezai serve` stays small.
+
+__init__.py   the arguments of every command, and how failures are told
+serve.py      ezai serve
+models.py     ezai models list | pull
+chat.py       ezai chat
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ezai import __version__
+from ezai.errors import EzaiError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 1 for a failure told in one line, 2 for bad arguments."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        status: int = parsed.run(parsed)
+    except EzaiError as error:
+        print(f"ezai: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ezai", description="A streaming AI gateway with a model of its own.")
+    parser.add_argument("--version", action="version", version=f"ezai {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_models(commands)
+    _add_chat(commands)
+    return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("serve", help="run the gateway")
+    _add_config(command)
+    command.add_argument("--host", help="address to listen on (127.0.0.1)")
+    command.add_argument("--port", type=int, help="port to listen on (8080; 0 takes a free one)")
+    command.set_defaults(run=_run_serve)
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("models", help="models that can run embedded")
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="which there are, and which are here")
+    listing.set_defaults(run=_run_models_list)
+    pulling = actions.add_parser("pull", help="bring one here")
+    pulling.add_argument("name", metavar="NAME", help="a name of `ezai models list`")
+    pulling.set_defaults(run=_run_models_pull)
+    for action in (listing, pulling):
+        _add_config(action)
+
+
+def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("chat", help="talk to a running gateway")
+    _add_config(command)
+    command.add_argument("--model", help="model to ask (the gateway's first)")
+    command.add_argument("--url", help="base URL of the gateway (ANTHROPIC_BASE_URL, else the configured address)")
+    command.add_argument("prompt", nargs="?", metavar="PROMPT", help="ask this and leave; without it, a conversation")
+    command.set_defaults(run=_run_chat)
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, metavar="FILE", help="configuration, in TOML (EZAI_CONFIG)")
+
+
+def _run_serve(parsed: argparse.Namespace) -> int:
+    from ezai.cli.serve import serve
+
+    return serve(parsed.config, parsed.host, parsed.port)
+
+
+def _run_models_list(parsed: argparse.Namespace) -> int:
+    from ezai.cli.models import list_models
+
+    return list_models()
+
+
+def _run_models_pull(parsed: argparse.Namespace) -> int:
+    from ezai.cli.models import pull
+
+    return pull(parsed.name)
+
+
+def _run_chat(parsed: argparse.Namespace) -> int:
+    from ezai.cli.chat import chat
+
+    return chat(parsed.config, parsed.url, parsed.model, parsed.prompt)

@@ -1,0 +1,62 @@
+"""`ezai serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from ezai import __version__, config
+from ezai.config import Config, EmbeddedUpstream
+from ezai.models.catalogue import CATALOGUE, model_path
+from ezai.models.verify import is_pulled
+from ezai.observe.log import start_logging
+from ezai.supervise.service import Ready, event_loop, run
+
+
+def serve(config_file: Path | None, host: str | None, port: int | None) -> int:
+    """Run the gateway until it is told to stop. Raises `SetupError` for what keeps it from starting."""
+    settings = config.load(config_file, host=host, port=port)
+    start_logging(settings.log.level, settings.log.format)
+    _pull_missing(settings)
+    with asyncio.Runner(loop_factory=event_loop()) as runner:
+        runner.run(run(settings, announce))
+    return 0
+
+
+def announce(ready: Ready) -> None:
+    """The banner: where the gateway is, what answers, and how to call it."""
+    lines = [
+        "",
+        f"  EzAI {__version__} is ready at {ready.url}",
+        f"  models    {', '.join(ready.models) or 'by the routes of the configuration'}",
+        f"  keys      {_access(ready)}",
+        "  speaks    Anthropic Messages: /v1/messages (stream and unary), count_tokens, /v1/models",
+        "",
+        "  Try       ezai chat 'Write a haiku about APIs'",
+        f"  Python    Anthropic(base_url='{ready.url}', api_key='sk-your-key')",
+        f"  curl      curl --no-buffer {ready.url}/v1/messages -H 'content-type: application/json' \\",
+        '              -d \'{"model":"claude-sonnet-4-5","max_tokens":256,"stream":true,'
+        '"messages":[{"role":"user","content":"Hi"}]}\'',
+        "",
+    ]
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _access(ready: Ready) -> str:
+    if ready.is_open:
+        return "none: any credential or none is accepted, from this machine only"
+    return "a valid one is required"
+
+
+def _pull_missing(settings: Config) -> None:
+    """Bring the embedded model when it is one of the catalogue and not here yet: one command is enough."""
+    for upstream in settings.upstreams:
+        if isinstance(upstream, EmbeddedUpstream) and (model := CATALOGUE.get(upstream.model)):
+            if model_path(model, settings.data_dir).exists() and is_pulled(model, settings.data_dir):
+                continue
+            from rich.console import Console
+
+            from ezai.cli.models import pull_with_progress
+
+            pull_with_progress(model.name, Console(stderr=True))
