@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ezai.config import AnthropicUpstream as AnthropicUpstreamConfig
 from ezai.config import Config, RouteConfig, TimeoutsConfig, UpstreamConfig
 from ezai.config import EmbeddedUpstream as EmbeddedUpstreamConfig
 from ezai.errors import NotFound
@@ -16,6 +17,8 @@ from ezai.ports import KeyStore, Ports, Timeouts
 from ezai.server.dataplane import DataPlane, DataPlaneSettings
 from ezai.server.models import ListedModel
 from ezai.system import RandomIds, SystemClock
+from ezai.translate.base import ANTHROPIC
+from ezai.upstreams.anthropic import AnthropicUpstream
 from ezai.upstreams.embedded import EmbeddedEndpoint, EmbeddedUpstream
 from ezai.upstreams.openai import OpenAIUpstream
 
@@ -40,7 +43,7 @@ class Gateway:
     registry: StreamRegistry
     clock: SystemClock
     models: tuple[ListedModel, ...]
-    upstreams: tuple[EmbeddedUpstream | OpenAIUpstream, ...]
+    upstreams: tuple[EmbeddedUpstream | AnthropicUpstream | OpenAIUpstream, ...]
 
     async def aclose(self) -> None:
         for upstream in self.upstreams:
@@ -71,10 +74,21 @@ def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: 
     return Gateway(DataPlane(ports, registry, settings), registry, clock, models, upstreams)
 
 
-def _upstream(item: UpstreamConfig, embedded: Embedded | None, clock: SystemClock) -> EmbeddedUpstream | OpenAIUpstream:
+def _upstream(
+    item: UpstreamConfig, embedded: Embedded | None, clock: SystemClock
+) -> EmbeddedUpstream | AnthropicUpstream | OpenAIUpstream:
     if isinstance(item, EmbeddedUpstreamConfig):
         assert embedded is not None, "an embedded upstream is configured"
         return EmbeddedUpstream(item.name, embedded.endpoint, clock)
+    if isinstance(item, AnthropicUpstreamConfig):
+        facts = replace(
+            ANTHROPIC,
+            strip_betas=tuple(item.strip_betas),
+            strip_fields=tuple(tuple(path.split(".")) for path in item.strip_fields),
+        )
+        return AnthropicUpstream(
+            item.name, item.base_url, clock, facts, api_key=item.api_key, auth=item.auth, headers=item.headers
+        )
     return OpenAIUpstream(item.name, item.base_url, clock, api_key=item.api_key, headers=item.headers)
 
 

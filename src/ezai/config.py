@@ -78,6 +78,19 @@ class EmbeddedUpstream(_Section, frozen=True, tag_field="kind", tag="embedded"):
     timeouts: TimeoutsConfig = TimeoutsConfig()
 
 
+class AnthropicUpstream(_Section, frozen=True, tag_field="kind", tag="anthropic"):
+    """An Anthropic or Anthropic-compatible server. `base_url` is as the Anthropic SDKs take it."""
+
+    name: str
+    base_url: str = "https://api.anthropic.com"
+    api_key: str = ""
+    auth: Literal["auto", "x-api-key", "bearer"] = "auto"
+    headers: dict[str, str] = {}
+    strip_betas: list[str] = []
+    strip_fields: list[str] = []
+    timeouts: TimeoutsConfig = TimeoutsConfig()
+
+
 class OpenAIUpstream(_Section, frozen=True, tag_field="kind", tag="openai"):
     """An OpenAI-compatible server. `base_url` is as the OpenAI SDKs take it; without a path, /v1 is meant."""
 
@@ -88,7 +101,7 @@ class OpenAIUpstream(_Section, frozen=True, tag_field="kind", tag="openai"):
     timeouts: TimeoutsConfig = TimeoutsConfig()
 
 
-UpstreamConfig = EmbeddedUpstream | OpenAIUpstream
+UpstreamConfig = EmbeddedUpstream | AnthropicUpstream | OpenAIUpstream
 
 
 class TargetConfig(_Section, frozen=True):
@@ -245,7 +258,7 @@ def _checked(config: Config, where: str) -> Config:
             )
         if names.index(upstream.name) != place:
             raise ConfigurationError(where, f"{key}.name", f"{upstream.name!r} is taken", "Give each its own name.")
-        if isinstance(upstream, OpenAIUpstream):
+        if not isinstance(upstream, EmbeddedUpstream):
             _check_base_url(where, f"{key}.base_url", upstream.base_url)
     if sum(isinstance(upstream, EmbeddedUpstream) for upstream in config.upstreams) > 1:
         raise ConfigurationError(where, "upstreams", "more than one is embedded", "Keep one.")

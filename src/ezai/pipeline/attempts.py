@@ -34,7 +34,7 @@ class Attempt:
         self.timeouts: Timeouts = ports.timeouts[upstream.name]
         self._request = request
         self._ports = ports
-        self._translator = translator_for(upstream.facts, self.upstream_model)
+        self._translator = translator_for(upstream.facts, self.upstream_model, request.headers)
         self._exchange: Exchange | None = None
         self._intent: AttemptIntent | None = None
         self._started = ports.clock.now()
@@ -47,6 +47,15 @@ class Attempt:
     def taps(self) -> bool:
         """Whether the upstream speaks the client's own dialect."""
         return self.upstream.facts.dialect is Dialect.ANTHROPIC
+
+    def described(self) -> list[tuple[bytes, bytes]]:
+        """Who answers, and what of the upstream's own headers goes back."""
+        described = [(b"x-ezai-upstream", self.upstream.name.encode())]
+        if self.upstream_model.isascii() and self.upstream_model.isprintable():  # it may be the client's word
+            described.append((b"x-ezai-upstream-model", self.upstream_model.encode()))
+        if self._exchange is not None:
+            described += self._translator.answer_headers(self._exchange.headers)
+        return described
 
     # Asking.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ezai.policy.keys import VirtualKey
 from ezai.protocol.anthropic.requests import MessagesRequest
+from ezai.translate.base import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +16,5 @@ class GatewayRequest:
     id: str
     key: VirtualKey | None
     message: MessagesRequest
+    headers: Headers = ()
+    """The client's own, of which a few cross to an upstream of its dialect."""

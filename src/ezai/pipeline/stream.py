@@ -224,7 +224,10 @@ class Stream:
         if error is None:  # the client has left: there is nobody to answer
             self.head, self.frames = Head(CLIENT_CLOSED_REQUEST, ()), _once(b"")
             return
-        self.head = Head(error.http_status, (*JSON, *error.headers(), *self._described()))
+        advice = error.headers()
+        advised = {name for name, _ in advice}  # ours stands above what the upstream advised
+        described = [field for field in self._described() if field[0] not in advised]
+        self.head = Head(error.http_status, (*JSON, *advice, *described))
         self.frames = _once(error_body(error, self._request.id))
 
     async def _break(self, caught: Exception) -> RequestError | None:
@@ -275,10 +278,7 @@ class Stream:
         attempt = self._attempt
         if attempt is None:
             return []
-        described = [(b"x-ezai-upstream", attempt.upstream.name.encode()), (b"x-ezai-attempts", b"1")]
-        if attempt.upstream_model.isascii() and attempt.upstream_model.isprintable():  # it may be the client's word
-            described.append((b"x-ezai-upstream-model", attempt.upstream_model.encode()))
-        return described
+        return [(b"x-ezai-attempts", b"1"), *attempt.described()]
 
 
 async def _once(body: bytes) -> AsyncGenerator[bytes, None]:

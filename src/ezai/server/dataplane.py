@@ -137,7 +137,7 @@ class DataPlane:
         message = read(await exchange.body(self._settings.body_limit_bytes))
         if self._settings.strict_version:
             check_version(exchange.header(b"anthropic-version"), message.members)
-        return GatewayRequest(exchange.request_id, key, message)
+        return GatewayRequest(exchange.request_id, key, message, exchange.headers)
 
     # Models.
 

@@ -16,12 +16,14 @@ from ezai.protocol.anthropic.events import ErrorFields, MessagesEvent, read_even
 from ezai.protocol.anthropic.requests import MessagesRequest
 from ezai.protocol.end import UsageSource
 from ezai.protocol.event import Event
+from ezai.protocol.members import without
 from ezai.protocol.openai.errors import ErrorObject
 from ezai.protocol.usage import Usage
-from ezai.translate.base import Headers, UpstreamRequest
+from ezai.translate.base import ANTHROPIC, Headers, UpstreamFacts, UpstreamRequest
+from ezai.translate.crossing import to_client, to_upstream
 from ezai.translate.refusals import status_of_type, told
 
-_JSON = ((b"content-type", b"application/json"),)
+_JSON = ((b"accept", b"application/json"), (b"content-type", b"application/json"))
 
 
 class _ErrorBody(msgspec.Struct, frozen=True):
@@ -30,17 +32,20 @@ class _ErrorBody(msgspec.Struct, frozen=True):
 
 
 class AnthropicToAnthropic:
-    """The pair for one target; `model` None keeps the name that was asked for."""
+    """The pair for one target and one client; `model` None keeps the name that was asked for."""
 
-    def __init__(self, model: str | None = None, headers: Headers = ()) -> None:
+    def __init__(
+        self, model: str | None = None, facts: UpstreamFacts = ANTHROPIC, client_headers: Headers = ()
+    ) -> None:
         self._model = model
-        self._headers = (*headers, *_JSON)
+        self._facts = facts
+        self._client_headers = client_headers
 
     def request(self, request: MessagesRequest) -> UpstreamRequest:
-        return UpstreamRequest("POST", "/v1/messages", self._headers, self._body(request))
+        return UpstreamRequest("POST", "/v1/messages", self._crossing(), self._body(request))
 
     def count_request(self, request: MessagesRequest) -> UpstreamRequest:
-        return UpstreamRequest("POST", "/v1/messages/count_tokens", self._headers, self._body(request))
+        return UpstreamRequest("POST", "/v1/messages/count_tokens", self._crossing(), self._body(request))
 
     def stream(self, message_id: str, request: MessagesRequest) -> MessagesTap:
         return MessagesTap()
@@ -57,10 +62,19 @@ class AnthropicToAnthropic:
         refusal.refused_status, refusal.refused_type = status, error.type
         return refusal
 
+    def answer_headers(self, headers: Headers) -> Headers:
+        return to_client(headers)
+
+    def _crossing(self) -> Headers:
+        return (*_JSON, *to_upstream(self._client_headers, self._facts.strip_betas))
+
     def _body(self, request: MessagesRequest) -> bytes:
-        if self._model is None or self._model == request.model:
-            return request.body
-        return request.with_value("model", self._model)
+        """The client's own bytes, less what the upstream has to be spared, under the name the upstream knows."""
+        renamed = self._model is not None and self._model != request.model
+        body = request.with_value("model", self._model) if renamed else request.body
+        for path in self._facts.strip_fields:
+            body = without(body, path)
+        return body
 
 
 class MessagesTap:

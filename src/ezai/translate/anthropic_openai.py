@@ -24,6 +24,7 @@ from ezai.protocol.openai.chunks import ChatChunk, ChatDelta, ChatEvent, Choice,
 from ezai.protocol.openai.errors import as_object
 from ezai.protocol.usage import Usage
 from ezai.translate.base import Headers, UpstreamFacts, UpstreamRequest
+from ezai.translate.crossing import to_client
 from ezai.translate.refusals import chat_refusal, in_stream_refusal
 
 _JSON = ((b"content-type", b"application/json"),)
@@ -61,6 +62,9 @@ class AnthropicToOpenAI:
 
     def stream(self, message_id: str, request: MessagesRequest) -> MessagesFromChat:
         return MessagesFromChat(message_id, request)
+
+    def answer_headers(self, headers: Headers) -> Headers:
+        return to_client([(b"request-id", value) for name, value in headers if name == b"x-request-id"])
 
     def refusal(self, status: int, headers: Headers, body: bytes, requested_model: str) -> RequestError:
         return chat_refusal(status, headers, body, requested_model)

@@ -38,6 +38,10 @@ class UpstreamFacts:
     """It counts the tokens of a prompt without generating."""
     max_stop_sequences: int | None = None
     """More of them than this are refused by it; None: no limit known."""
+    strip_betas: tuple[str, ...] = ()
+    """Values of `anthropic-beta` that it refuses, as globs."""
+    strip_fields: tuple[tuple[str, ...], ...] = ()
+    """Fields of the body that it refuses, as paths: ("tools", "*", "cache_control", "scope")."""
 
 
 ANTHROPIC = UpstreamFacts(Dialect.ANTHROPIC, takes_top_k=True, counts_tokens=True)
@@ -104,6 +108,10 @@ class Translator(Protocol):
 
     def stream(self, message_id: str, request: MessagesRequest) -> StreamTranslator:
         """A fresh stream translator; `message_id` is for an answer made here."""
+        ...
+
+    def answer_headers(self, headers: Headers) -> Headers:
+        """The fields of the upstream's answer that go back to the client."""
         ...
 
     def refusal(self, status: int, headers: Headers, body: bytes, requested_model: str) -> RequestError:

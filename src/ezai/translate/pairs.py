@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ezai.translate.anthropic_anthropic import AnthropicToAnthropic
 from ezai.translate.anthropic_openai import AnthropicToOpenAI
-from ezai.translate.base import Dialect, Translator, UpstreamFacts
+from ezai.translate.base import Dialect, Headers, Translator, UpstreamFacts
 
 
-def translator_for(facts: UpstreamFacts, upstream_model: str) -> Translator:
+def translator_for(facts: UpstreamFacts, upstream_model: str, client_headers: Headers = ()) -> Translator:
     """The translator from Messages to an upstream, which calls the model `upstream_model`."""
     if facts.dialect is Dialect.ANTHROPIC:
-        return AnthropicToAnthropic(upstream_model)
+        return AnthropicToAnthropic(upstream_model, facts, client_headers)
     return AnthropicToOpenAI(upstream_model, facts)

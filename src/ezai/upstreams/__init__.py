@@ -1,6 +1,7 @@
 """The edge out: upstreams behind the port `ezai.ports.Upstream`.
 
 http/         the HTTP client: connections, pool, framing
+anthropic.py  an Anthropic or Anthropic-compatible server
 openai.py     an OpenAI-compatible server
 embedded.py   the model that runs beside the gateway
 """

@@ -18,7 +18,7 @@ from ezai.errors import (
 )
 from ezai.ports import Timeouts, UpstreamRequest
 from ezai.upstreams.http import HttpClient, HttpExchange
-from ezai.upstreams.http.connection import HIGH_WATER_BYTES, LINGER_BYTES
+from ezai.upstreams.http.connection import HIGH_WATER_BYTES, LINGER_BYTES, Connection
 from tests.upstreams.http.conftest import Connect, Run
 from tests.upstreams.http.fakes import FakeClock
 from tests.upstreams.http.scripted import CHUNKED, EOF, HOLD, OK, RESET, Deaf, Script, scripted_server, until
@@ -234,6 +234,29 @@ def test_a_broken_answer_closes_and_is_not_asked_for_again(
             assert len(server.requests) == 1
             await server.until(lambda: server.peers[0].lost)
             assert await ask(client) == (200, b"ok")
+
+    run(main())
+
+
+class HungUp(Connection):
+    """A connection whose peer is gone before a request can be written."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.eof_received()
+
+
+def test_a_connection_that_closed_before_the_request_is_unreachable(
+    run: Run, client_of: Connect, monkeypatch: pytest.MonkeyPatch, is_for_clients: Checked
+) -> None:
+    async def main() -> None:
+        async with scripted_server() as server, client_of(server) as client:
+            monkeypatch.setattr("ezai.upstreams.http.client.Connection", HungUp)
+            with pytest.raises(UpstreamUnreachable) as caught:
+                await client.open(REQUEST, TIMEOUTS)
+            is_for_clients(caught.value)
+            await server.until(lambda: len(server.peers) == 1 and server.open_count == 0)
+            assert server.requests == []
 
     run(main())
 
@@ -565,6 +588,9 @@ def test_aclose_ends_what_is_connecting(run: Run, clock: FakeClock, is_for_clien
             async with asyncio.TaskGroup() as group:
                 error = group.create_task(_error_of(client.open(REQUEST, TIMEOUTS)))
                 await until(lambda: len(client._dials) == 1)
+                group.create_task(client.aclose())
+                for _ in range(2):  # the dial has been told, and has not ended
+                    await asyncio.sleep(0)
                 await client.aclose()
                 assert len(client._dials) == 0
             assert isinstance(error.result(), UpstreamUnreachable)

@@ -415,6 +415,33 @@ def test_aclose_of_an_unfinished_exchange_closes_at_once(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("late", [b"2\r\nok\r\n", END, END + b"x", b"not a size\r\n"])
+def test_what_comes_after_aclose_changes_nothing(run: Run, late: bytes) -> None:
+    async def main() -> None:
+        bench = Bench()
+        exchange = await bench.open(CHUNKED)
+        await exchange.aclose()
+        bench.feed(late)
+        bench.connection.eof_received()
+        bench.lose()
+        assert bench.told == ["closing", "lost"]
+        assert bench.transport.calls == ["abort"]
+
+    run(main())
+
+
+def test_release_of_a_broken_exchange_changes_nothing(run: Run) -> None:
+    async def main() -> None:
+        bench = Bench()
+        exchange = await bench.open(CHUNKED + chunk(b"x" * HIGH_WATER_BYTES))
+        bench.connection.eof_received()
+        exchange.release()
+        assert exchange._linger_timer is None
+        assert bench.told == ["closing"]
+
+    run(main())
+
+
 def test_reading_after_the_end_of_the_exchange_is_a_defect(run: Run) -> None:
     async def main() -> None:
         bench = Bench()
