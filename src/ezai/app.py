@@ -24,6 +24,8 @@ from ezai.upstreams.openai import OpenAIUpstream
 
 MIB = 1024 * 1024
 
+AnyUpstream = EmbeddedUpstream | AnthropicUpstream | OpenAIUpstream
+
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
@@ -43,7 +45,7 @@ class Gateway:
     registry: StreamRegistry
     clock: SystemClock
     models: tuple[ListedModel, ...]
-    upstreams: tuple[EmbeddedUpstream | AnthropicUpstream | OpenAIUpstream, ...]
+    upstreams: tuple[AnyUpstream, ...]
 
     async def aclose(self) -> None:
         for upstream in self.upstreams:
@@ -74,9 +76,7 @@ def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: 
     return Gateway(DataPlane(ports, registry, settings), registry, clock, models, upstreams)
 
 
-def _upstream(
-    item: UpstreamConfig, embedded: Embedded | None, clock: SystemClock
-) -> EmbeddedUpstream | AnthropicUpstream | OpenAIUpstream:
+def _upstream(item: UpstreamConfig, embedded: Embedded | None, clock: SystemClock) -> AnyUpstream:
     if isinstance(item, EmbeddedUpstreamConfig):
         assert embedded is not None, "an embedded upstream is configured"
         return EmbeddedUpstream(item.name, embedded.endpoint, clock)
