@@ -15,6 +15,7 @@ from ezai.pipeline.driver import StreamRegistry
 from ezai.policy.routing import Route, Target, find_route
 from ezai.ports import KeyStore, Ports, Timeouts
 from ezai.server.dataplane import DataPlane, DataPlaneSettings
+from ezai.server.edge import EdgeSettings
 from ezai.server.models import ListedModel
 from ezai.system import RandomIds, SystemClock
 from ezai.translate.base import ANTHROPIC
@@ -42,6 +43,7 @@ class Gateway:
     """A composed gateway: serve `data_plane`; `clock` ticks while it serves; `aclose` lets go of every upstream."""
 
     data_plane: DataPlane
+    edge: EdgeSettings
     registry: StreamRegistry
     clock: SystemClock
     models: tuple[ListedModel, ...]
@@ -70,10 +72,17 @@ def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: 
         commit_after_s=config.limits.commit_after,
         keep_alive_s=config.limits.keep_alive,
     )
-    registry = StreamRegistry()
+    registry = StreamRegistry(config.limits.streams)
     models = tuple(_listed(routes, names, embedded))
     settings = DataPlaneSettings(config.limits.body_mib * MIB, config.server.strict_version, models)
-    return Gateway(DataPlane(ports, registry, settings), registry, clock, models, upstreams)
+    edge = EdgeSettings(
+        clock,
+        ports.ids,
+        head_limit_bytes=config.limits.header_kib * 1024,
+        receipt_s=config.limits.request_receive,
+        connection_limit=config.limits.connections,
+    )
+    return Gateway(DataPlane(ports, registry, settings), edge, registry, clock, models, upstreams)
 
 
 def _upstream(item: UpstreamConfig, embedded: Embedded | None, clock: SystemClock) -> AnyUpstream:

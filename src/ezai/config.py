@@ -46,7 +46,11 @@ class LimitsConfig(_Section, frozen=True):
     """Sizes and times, per process or stream."""
 
     body_mib: Positive = 32
+    header_kib: Positive = 32
+    connections: Positive = 4000
+    streams: Positive = 2000
     event_mib: Positive = 8
+    request_receive: Seconds = 60
     commit_after: Seconds = 10
     keep_alive: Seconds = 10
 

@@ -86,6 +86,10 @@ class Running:
         assert response.status_code == 200
         return decoded(response.content)
 
+    async def until_idle(self) -> None:
+        """Return when no request is being served."""
+        await self.registry.wait_empty()
+
     def asked(self, place: int = -1) -> dict[str, Any]:
         """The body of a request that the upstream got."""
         value: dict[str, Any] = msgspec.json.decode(self.upstream.requests[place].partition(b"\r\n\r\n")[2])
@@ -126,7 +130,7 @@ async def gateway(*scripts: Script, options: Options | None = None) -> AsyncIter
         endpoint = chosen.endpoint or (lambda: EmbeddedEndpoint(upstream.url, "child-key"))
         model = LocalModel(Path("secret-dir/secret-name.gguf"), "smollm2-135m", 8192)
         made = build(config, chosen.keys, Embedded(model, "SmolLM2", 8192, endpoint), tick_s=TICK_S)
-        listener = Listener(made.data_plane, made.clock)
+        listener = Listener(made.data_plane, made.edge)
         listening = bind("127.0.0.1", 0)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         made.clock.start()

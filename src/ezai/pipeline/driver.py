@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
-from ezai.errors import Draining, RequestError
+from ezai.errors import Draining, Overloaded, RequestError
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.stream import Head, open_stream
 from ezai.pipeline.waiting import Waiter
@@ -42,7 +42,8 @@ class Client(Protocol):
 class StreamRegistry:
     """The requests that are being served."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 2000) -> None:
+        self._limit = limit
         self._waiters: set[Waiter] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -58,9 +59,11 @@ class StreamRegistry:
 
     @contextmanager
     def entered(self, waiter: Waiter) -> Iterator[None]:
-        """Hold a request in the registry. Raises `Draining` once the registry is closed."""
+        """Hold a request in the registry. Raises `Draining` once it is closed, `Overloaded` when it is full."""
         if self._closed is not None:
             raise self._closed
+        if len(self._waiters) >= self._limit:
+            raise Overloaded("The gateway serves as many requests as it may; try again.", retry_after_s=1)
         self._waiters.add(waiter)
         self._empty.clear()
         try:

@@ -113,7 +113,7 @@ class Stream:
     async def _begin_unary(self) -> None:
         attempt = await self._admit()
         body = await (self._tapped(attempt) if attempt.taps else self._folded(attempt))
-        self.head = Head(200, (*JSON, *self._described()))
+        self.head = Head(200, (*JSON, _length(body), *self._described()))
         self.frames = _once(body)
 
     async def _admit(self) -> Attempt:
@@ -227,8 +227,9 @@ class Stream:
         advice = error.headers()
         advised = {name for name, _ in advice}  # ours stands above what the upstream advised
         described = [field for field in self._described() if field[0] not in advised]
-        self.head = Head(error.http_status, (*JSON, *advice, *described))
-        self.frames = _once(error_body(error, self._request.id))
+        body = error_body(error, self._request.id)
+        self.head = Head(error.http_status, (*JSON, _length(body), *advice, *described))
+        self.frames = _once(body)
 
     async def _break(self, caught: Exception) -> RequestError | None:
         """Settle what was broken. Returns the error that the client is told, None when it has left."""
@@ -279,6 +280,10 @@ class Stream:
         if attempt is None:
             return []
         return [(b"x-ezai-attempts", b"1"), *attempt.described()]
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return (b"content-length", str(len(body)).encode())
 
 
 async def _once(body: bytes) -> AsyncGenerator[bytes, None]:

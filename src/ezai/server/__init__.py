@@ -3,6 +3,7 @@
 edge.py        the HTTP/1.1 protocol: ours on uvicorn's, so that every answer has our shape
 listener.py    binding, the date header, stopping
 dataplane.py   the ASGI callable for /v1 and the probes: routes, authentication, errors
+body.py        receiving a request body: counted, decoded
 exchange.py    one HTTP request and its answer, over ASGI
 models.py      /v1/models in both shapes
 """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from ezai import __version__
-from ezai.errors import InternalError, MethodNotAllowed, NotFound, RequestError
+from ezai.errors import InternalError, MethodNotAllowed, NotFound, Overloaded, RequestError
 from ezai.pipeline.counting import count_tokens
 from ezai.pipeline.driver import StreamRegistry, attended, run_plain
 from ezai.pipeline.request import GatewayRequest
@@ -22,7 +22,8 @@ from ezai.policy.openness import check_content_type, check_host
 from ezai.policy.versions import check_version
 from ezai.ports import Ports
 from ezai.protocol.anthropic.requests import MessagesRequest, read_count_request, read_request
-from ezai.server.exchange import ClientLeft, Exchange, Receive, Scope, Send
+from ezai.server.body import ClientLeft, Receive
+from ezai.server.exchange import Exchange, Scope, Send
 from ezai.server.models import (
     ListedModel,
     anthropic_model,
@@ -72,6 +73,8 @@ class DataPlane:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self.ports.ids.new("req_"))
         try:
+            if exchange.over_capacity:
+                raise Overloaded("The gateway has as many connections as it may; try again.", retry_after_s=1)
             await self._handler(exchange)(exchange)
         except RequestError as error:
             await exchange.answer_error(error)

@@ -7,20 +7,16 @@ from typing import Any
 
 import msgspec
 
-from ezai.errors import RequestError, RequestTooLarge
+from ezai.errors import RequestError
 from ezai.pipeline.stream import JSON, Head
 from ezai.ports import Headers
 from ezai.protocol.anthropic.answers import error_body
+from ezai.server.body import Receive, read_body
 
 Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _encode = msgspec.json.Encoder().encode
-
-
-class ClientLeft(Exception):
-    """The client hung up before its request was whole: there is nobody to answer."""
 
 
 class Exchange:
@@ -30,6 +26,7 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.raw_path: bytes = scope["raw_path"]
+        self.over_capacity: bool = scope["state"].get("over_capacity", False)
         self.query: bytes = scope["query_string"]
         self.headers: Headers = scope["headers"]
         self.request_id = request_id
@@ -45,23 +42,8 @@ class Exchange:
         return None
 
     async def body(self, limit_bytes: int) -> bytes:
-        """The whole request body. Raises `RequestTooLarge` as soon as it is, `ClientLeft` if it never becomes whole."""
-        declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > limit_bytes:
-            raise _too_large(limit_bytes)
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientLeft
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit_bytes:
-                raise _too_large(limit_bytes)
-            parts.append(part)
-            if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+        """The whole request body; see `read_body`."""
+        return await read_body(self._receive, self.headers, limit_bytes)
 
     # Answering as a whole.
 
@@ -98,7 +80,3 @@ class Exchange:
         self.answering = True
         head = [*headers, (b"request-id", self.request_id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": head})
-
-
-def _too_large(limit_bytes: int) -> RequestTooLarge:
-    return RequestTooLarge(f"The request body is larger than {limit_bytes} bytes.")

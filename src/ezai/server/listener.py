@@ -15,9 +15,8 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from ezai.errors import SetupError
-from ezai.ports import Clock
 from ezai.server.dataplane import DataPlane
-from ezai.server.edge import EdgeProtocol
+from ezai.server.edge import EdgeProtocol, EdgeSettings
 
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
@@ -27,7 +26,7 @@ FLUSH_S = 1.0
 class Listener:
     """The listening side of one process. `start`, then `stop`."""
 
-    def __init__(self, app: DataPlane, clock: Clock) -> None:
+    def __init__(self, app: DataPlane, edge: EdgeSettings) -> None:
         self._config = Config(
             app,
             interface="asgi3",
@@ -42,7 +41,8 @@ class Listener:
         )
         self._config.load()
         self._state = ServerState()
-        self._clock = clock
+        self._edge = edge
+        self._clock = edge.clock
         self._server: asyncio.Server | None = None
         self._date_second = 0
 
@@ -69,14 +69,17 @@ class Listener:
         await self._gone(FLUSH_S)
 
     def check(self, now: float) -> None:
-        """The clock's tick: keep the date header of all answers up to date."""
+        """The clock's tick: the date header of all answers, and the receipt of requests that are on their way."""
+        for connection in tuple(self._state.connections):
+            if isinstance(connection, EdgeProtocol):
+                connection.check(now)
         second = int(self._clock.epoch())
         if second != self._date_second:
             self._date_second = second
             self._state.default_headers = [(b"date", formatdate(second, usegmt=True).encode())]
 
     def _protocol(self) -> EdgeProtocol:
-        return EdgeProtocol(config=self._config, server_state=self._state, app_state={})
+        return EdgeProtocol(self._edge, config=self._config, server_state=self._state, app_state={})
 
     async def _gone(self, timeout_s: float) -> None:
         """Wait until the answers that run are written and their tasks are done, for a bounded time."""

@@ -60,7 +60,7 @@ async def run(config: Config, announce: Callable[[Ready], None], environ: Mappin
         raise
     try:
         gateway = build(config, keys, embedded)
-        listener = Listener(gateway.data_plane, gateway.clock)
+        listener = Listener(gateway.data_plane, gateway.edge)
         gateway.clock.start()
         await listener.start(listening)
         announce(_ready(config, listening.getsockname()[1], gateway, keys))
