@@ -40,7 +40,7 @@ locks: | $(VENV)/.dev ## make locks/ and the npm locks anew (needs uv)
 	@uv pip compile -q $(LOCK) pyproject.toml locks/build.in -o locks/run.txt
 	@uv pip compile -q $(LOCK) pyproject.toml locks/build.in --group dev -o locks/dev.txt
 	@uv pip compile -q $(LOCK) locks/anthropic-0.75.in -o locks/anthropic-0.75.txt
-	@for folder in $(TYPESCRIPT); do $(NPM) install --package-lock-only --ignore-scripts --silent --prefix $$folder || exit; done
+	@for folder in $(TYPESCRIPT); do $(NPM) install --package-lock-only --ignore-scripts --loglevel=error --prefix $$folder >/dev/null || exit; done
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-annotate --custom-compile-command "make locks"
@@ -80,7 +80,7 @@ $(OLD)/.done: locks/anthropic-0.75.txt | python
 # Node.js and its npm come from PyPI: none has to be on the machine.
 tests/sdk/typescript/%/node_modules/.done: tests/sdk/typescript/%/package-lock.json | $(VENV)/.dev
 	@echo "Installing the TypeScript SDK into $(@D) ..."
-	@$(NPM) ci --ignore-scripts --silent --prefix tests/sdk/typescript/$*
+	@$(NPM) ci --ignore-scripts --loglevel=error --prefix tests/sdk/typescript/$* >/dev/null
 	@touch $@
 
 .data/.model: | $(VENV)/.dev
