@@ -10,6 +10,7 @@ from ezai.config import Config, RouteConfig, TimeoutsConfig, UpstreamConfig
 from ezai.config import EmbeddedUpstream as EmbeddedUpstreamConfig
 from ezai.errors import NotFound
 from ezai.models.reference import LocalModel
+from ezai.observe.metrics import CONTENT_TYPE, Metrics
 from ezai.observe.request_log import RequestLog
 from ezai.pipeline.driver import StreamRegistry
 from ezai.policy.routing import Route, Target, find_route
@@ -60,6 +61,8 @@ def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: 
     names = _embedded_names(config, embedded)
     routes = tuple(_route(item, names) for item in config.routes)
     upstreams = tuple(_upstream(item, embedded, clock) for item in config.upstreams)
+    registry = StreamRegistry(config.limits.streams)
+    metrics = Metrics(registry.__len__)
     ports = Ports(
         routes=routes,
         upstreams={upstream.name: upstream for upstream in upstreams},
@@ -71,10 +74,12 @@ def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: 
         event_limit_bytes=config.limits.event_mib * MIB,
         commit_after_s=config.limits.commit_after,
         keep_alive_s=config.limits.keep_alive,
+        observers=(RequestLog(), metrics),
     )
-    registry = StreamRegistry(config.limits.streams)
     models = tuple(_listed(routes, names, embedded))
-    settings = DataPlaneSettings(config.limits.body_mib * MIB, config.server.strict_version, models)
+    settings = DataPlaneSettings(
+        config.limits.body_mib * MIB, config.server.strict_version, models, metrics.render, CONTENT_TYPE
+    )
     edge = EdgeSettings(
         clock,
         ports.ids,

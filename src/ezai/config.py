@@ -13,17 +13,19 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from ezai.errors import ConfigurationError
 from ezai.protocol.validation import Kind, read_problem
+from ezai.upstreams.http.request import RequestWriter
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
+MAX_PORT = 65535
+LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_UPSTREAM = "local"
 
@@ -79,6 +81,7 @@ class EmbeddedUpstream(_Section, frozen=True, tag_field="kind", tag="embedded"):
     model: str = DEFAULT_MODEL
     context: Positive = 8192
     slots: Positive = 4
+    threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     timeouts: TimeoutsConfig = TimeoutsConfig()
 
 
@@ -148,7 +151,8 @@ def load(
     where = str(path) if path else "environment"
     document = _read(path) if path else {}
     document = _expanded(document, environ, where, "")
-    _overlay(document, environ, where, host=host, port=port)
+    _convert(document, where)  # first alone, so that a mistake is looked for where it is
+    _overlay(document, environ, host=host, port=port)
     config = _convert(document, where)
     config = msgspec.structs.replace(config, data_dir=data_dir(environ))
     return _completed(_checked(config, where))
@@ -157,7 +161,12 @@ def load(
 def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """EZAI_DATA_DIR, else the platform's user data directory. Not created here."""
     if chosen := environ.get("EZAI_DATA_DIR"):
-        return Path(chosen).expanduser().resolve()
+        try:
+            return Path(chosen).expanduser().resolve(strict=False)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ConfigurationError(
+                "environment", "EZAI_DATA_DIR", f"cannot be a directory: {error}", "Name another."
+            ) from None
     from platformdirs import user_data_path
 
     path: Path = user_data_path("ezai", appauthor=False)
@@ -180,6 +189,8 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(str(path), "file", f"is not TOML: {error}", "Mend that line.") from None
+    except (RecursionError, ValueError):  # nested without end; a number of thousands of digits
+        raise ConfigurationError(str(path), "file", "is not TOML that anybody writes", "Mend it.") from None
 
 
 def _expanded(value: Any, environ: Mapping[str, str], where: str, key: str) -> Any:
@@ -199,33 +210,33 @@ def _expanded(value: Any, environ: Mapping[str, str], where: str, key: str) -> A
     return _VARIABLE.sub(variable, value)
 
 
-def _overlay(
-    document: dict[str, Any], environ: Mapping[str, str], where: str, *, host: str | None, port: int | None
-) -> None:
-    """Put the environment and then the command line over the file."""
-    server = _table(document, "server", where)
+def _overlay(document: dict[str, Any], environ: Mapping[str, str], *, host: str | None, port: int | None) -> None:
+    """Put the environment and then the command line over the file. What is bad is named by where it came from."""
     if environ.get("EZAI_HOST"):
-        server["host"] = environ["EZAI_HOST"]
+        _put(document, "server", "host", environ["EZAI_HOST"])
     if environ.get("EZAI_PORT"):
-        server["port"] = _port(environ["EZAI_PORT"])
+        _put(document, "server", "port", _port(environ["EZAI_PORT"]))
     if environ.get("EZAI_LOG"):
-        _table(document, "log", where)["level"] = environ["EZAI_LOG"].lower()
+        level = environ["EZAI_LOG"].lower()
+        if level not in LEVELS:
+            raise ConfigurationError("environment", "EZAI_LOG", f"{level!r} is no level", f"Use {', '.join(LEVELS)}.")
+        _put(document, "log", "level", level)
     if host is not None:
-        server["host"] = host
+        _put(document, "server", "host", host)
     if port is not None:
-        server["port"] = port
+        if not 0 <= port <= MAX_PORT:
+            raise ConfigurationError("command line", "--port", f"{port} is no port", "Give one, such as 8080.")
+        _put(document, "server", "port", port)
 
 
-def _table(document: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    table = document.setdefault(name, {})
-    if not isinstance(table, dict):
-        raise ConfigurationError(where, name, "is no table", f"Write [{name}] above its keys.")
-    return table
+def _put(document: dict[str, Any], section: str, key: str, value: object) -> None:
+    document.setdefault(section, {})[key] = value
 
 
 def _port(text: str) -> int:
-    if not text.isdigit():
-        raise ConfigurationError("environment", "EZAI_PORT", f"{text!r} is not a number", "Give a port, such as 8080.")
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > MAX_PORT:
+        shown = text if len(text) < 20 else text[:20] + "…"
+        raise ConfigurationError("environment", "EZAI_PORT", f"{shown!r} is no port", "Give one, such as 8080.")
     return int(text)
 
 
@@ -248,6 +259,8 @@ def _refused(where: str, error: str) -> ConfigurationError:
             return ConfigurationError(where, problem.path, "is no key of the configuration", "Check its spelling.")
         case Kind.MISSING:
             return ConfigurationError(where, problem.path, "is missing", "Add it.")
+        case _ if problem.text.startswith("Expected object"):
+            return ConfigurationError(where, problem.path or "file", f"is no table: {problem.text}", "Write it as one.")
         case _:
             return ConfigurationError(where, problem.path or "file", problem.text, "Correct the value.")
 
@@ -263,7 +276,7 @@ def _checked(config: Config, where: str) -> Config:
         if names.index(upstream.name) != place:
             raise ConfigurationError(where, f"{key}.name", f"{upstream.name!r} is taken", "Give each its own name.")
         if not isinstance(upstream, EmbeddedUpstream):
-            _check_base_url(where, f"{key}.base_url", upstream.base_url)
+            _check_server(where, key, upstream)
     if sum(isinstance(upstream, EmbeddedUpstream) for upstream in config.upstreams) > 1:
         raise ConfigurationError(where, "upstreams", "more than one is embedded", "Keep one.")
     for place, route in enumerate(config.routes):
@@ -271,20 +284,25 @@ def _checked(config: Config, where: str) -> Config:
     return config
 
 
-def _check_base_url(where: str, key: str, base_url: str) -> None:
+def _check_server(where: str, key: str, upstream: AnthropicUpstream | OpenAIUpstream) -> None:
+    """Let the HTTP client judge what it would be given; what it says holds no value."""
     try:
-        url = urlsplit(base_url)
-        port_is_sane = url.port is None or url.port > 0
-    except ValueError:
-        raise ConfigurationError(where, key, f"{base_url!r} is no URL", "Write http://HOST:PORT.") from None
-    if url.scheme != "http" or not url.hostname or not port_is_sane:
-        raise ConfigurationError(
-            where, key, f"{base_url!r} is no http:// URL", "Write http://HOST:PORT; https:// is not offered yet."
-        )
-    if url.username or url.query or url.fragment:
-        raise ConfigurationError(
-            where, key, "holds credentials, a query or a fragment", "Put the credential under api_key."
-        )
+        writer = RequestWriter(upstream.base_url)
+        if re.search(r":0+(/|$)|[?]", upstream.base_url):
+            raise ValueError("the base URL must hold neither port 0 nor a query")
+    except ValueError as error:
+        fix = "Write http://HOST:PORT, and a credential under api_key."
+        raise ConfigurationError(where, f"{key}.base_url", str(error), fix) from None
+    if writer.secure:
+        raise ConfigurationError(where, f"{key}.base_url", "https:// is not offered yet", "Write http://HOST:PORT.")
+    fields = [(name.lower().encode(), value.encode()) for name, value in upstream.headers.items()]
+    if upstream.api_key and {b"authorization", b"x-api-key"} & {name for name, _ in fields}:
+        raise ConfigurationError(where, key, "has two credentials, in api_key and in headers", "Keep one.")
+    for name, tried in (("headers", fields), ("api_key", [(b"x-api-key", upstream.api_key.encode())])):
+        try:
+            RequestWriter(upstream.base_url, tried)
+        except ValueError as error:
+            raise ConfigurationError(where, f"{key}.{name}", str(error), "Take it out, or correct it.") from None
 
 
 def _check_route(where: str, key: str, route: RouteConfig, names: list[str]) -> None:

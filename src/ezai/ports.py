@@ -24,6 +24,8 @@ __all__ = [
     "Ids",
     "KeyStore",
     "Ledger",
+    "Observer",
+    "Outcome",
     "Ports",
     "Timeouts",
     "Upstream",
@@ -147,6 +149,36 @@ class Ledger(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one request ended, for those who watch: what the client was told, and what it took.
+
+    `cause` is that of the ledger and of `error.details.error_code`. A request that was refused before it was admitted
+    has no upstream, and no model where its body was not read.
+    """
+
+    request_id: str
+    status: int
+    cause: str
+    duration_s: float
+    key_id: str | None = None
+    model: str | None = None
+    streamed: bool = False
+    upstream: str | None = None
+    upstream_model: str | None = None
+    attempts: int = 0
+    first_event_after_s: float | None = None
+    end: End | None = None
+
+
+class Observer(Protocol):
+    """Somebody who is told of every request once, when it is over."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Called on the event loop. Must not block and must not raise."""
+        ...
+
+
 class Watcher(Protocol):
     """Something with deadlines; see `Clock.watch`."""
 
@@ -196,5 +228,6 @@ class Ports:
     clock: Clock
     ids: Ids
     event_limit_bytes: int = 8 * 1024 * 1024
+    observers: tuple[Observer, ...] = ()
     commit_after_s: float = 10.0
     keep_alive_s: float = 10.0

@@ -23,6 +23,7 @@ class SystemClock:
         self._tick_s = tick_s
         self._watchers: set[Watcher] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._running = False
 
     def now(self) -> float:
         return time.monotonic()
@@ -38,19 +39,23 @@ class SystemClock:
 
     def start(self) -> None:
         """Begin to tick."""
+        self._running = True
         self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
 
     def stop(self) -> None:
         """Tick no more."""
+        self._running = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _tick(self) -> None:
         now = self.now()
-        for watcher in tuple(self._watchers):  # a check may end a watch
-            watcher.check(now)
-        self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+        for watcher in tuple(self._watchers):
+            if watcher in self._watchers:  # a check may end the watch of others
+                watcher.check(now)
+        if self._running:
+            self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
 
 
 class RandomIds:

@@ -13,7 +13,16 @@ import httpx2
 import msgspec
 
 from ezai.app import Embedded, build
-from ezai.config import Config, EmbeddedUpstream, LimitsConfig, RouteConfig, ServerConfig, TargetConfig, TimeoutsConfig
+from ezai.config import (
+    Config,
+    EmbeddedUpstream,
+    LimitsConfig,
+    RouteConfig,
+    ServerConfig,
+    TargetConfig,
+    TimeoutsConfig,
+    UpstreamConfig,
+)
 from ezai.models.reference import LocalModel
 from ezai.pipeline.driver import StreamRegistry
 from ezai.ports import KeyStore
@@ -62,6 +71,8 @@ class Options:
     strict_version: bool = False
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
+    upstream: Callable[[str], UpstreamConfig] | None = None
+    """Makes the configuration of another upstream at the scripted server's URL."""
     endpoint: Callable[[], EmbeddedEndpoint | None] | None = None
 
 
@@ -124,7 +135,11 @@ async def gateway(*scripts: Script, options: Options | None = None) -> AsyncIter
         config = Config(
             server=ServerConfig(strict_version=chosen.strict_version),
             limits=chosen.limits,
-            upstreams=[EmbeddedUpstream(name="local", timeouts=chosen.timeouts)],
+            upstreams=[
+                chosen.upstream(upstream.url)
+                if chosen.upstream
+                else EmbeddedUpstream(name="local", timeouts=chosen.timeouts)
+            ],
             routes=ROUTES,
         )
         endpoint = chosen.endpoint or (lambda: EmbeddedEndpoint(upstream.url, "child-key"))

@@ -124,13 +124,23 @@ class Answer:
         return " · ".join(parts)
 
 
+class _ListedModel(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    data: list[_ListedModel]
+
+
 async def _begin(base_url: str, credential: str, model: str | None) -> Talk:
     try:
         client = HttpClient(base_url, SystemClock(), headers=_headers(credential))
     except ValueError as error:
         raise SetupError(f"{base_url!r} is no URL that can be asked ({error}); give --url http://HOST:PORT.") from None
     try:
-        return Talk(client, model or await _first_model(client))
+        # Asked in any case: it shows whether anybody is there.
+        first = await _first_model(client, required=model is None)
+        return Talk(client, model or first)
     except UpstreamUnreachable:
         await client.aclose()
         raise SetupError(
@@ -141,15 +151,17 @@ async def _begin(base_url: str, credential: str, model: str | None) -> Talk:
         raise
 
 
-async def _first_model(client: HttpClient) -> str:
+async def _first_model(client: HttpClient, *, required: bool) -> str:
     exchange = await client.open(UpstreamRequest("GET", "/v1/models?limit=1", (), b""), TIMEOUTS)
     try:
-        listed = msgspec.json.decode(await _whole(exchange))
+        listed = msgspec.json.decode(await _whole(exchange), type=_Listed).data
+    except msgspec.DecodeError:
+        raise SetupError("What answers there lists no models as a gateway does; is it one? Look at --url.") from None
     finally:
         await exchange.aclose()
-    if not listed.get("data"):
+    if not listed and required:
         raise SetupError("The gateway lists no model; name one with --model.")
-    return str(listed["data"][0]["id"])
+    return listed[0].id if listed else ""
 
 
 async def _ask(talk: Talk, answer: Answer, write: Write) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _OURS = "ezai"
 
 
@@ -35,7 +35,13 @@ class TextFormatter(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         fields = "".join(f" {name}={_one_line(value)}" for name, value in _fields(record).items() if value is not None)
         line = f"{moment} {record.levelname} {_one_line(record.getMessage())}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return f"{line}\n{self._traceback(record)}" if record.exc_info else line
+
+    def _traceback(self, record: logging.LogRecord) -> str:
+        """Indented, so that no line of it can be taken for a line of the log, whatever an exception says."""
+        assert record.exc_info is not None
+        first, *rest = self.formatException(record.exc_info).split("\n")
+        return "\n".join([_one_line(first), *("  " + _one_line(text) for text in rest)])
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,38 +1,52 @@
-"""The record of use as a log: one line per attempt that ended, with everything but what was said."""
+"""One log line per request, with everything but what was said."""
 
 from __future__ import annotations
 
 import logging
 
-from ezai.ports import AttemptIntent, AttemptSettlement
+from ezai.ports import AttemptIntent, AttemptSettlement, Outcome
 
 logger = logging.getLogger("ezai.requests")
 
 
 class RequestLog:
-    """The port `Ledger`, kept as log lines. A gateway that stores its record uses a store's ledger instead."""
+    """The ports `Observer` and `Ledger`, kept as log lines."""
+
+    def ended(self, outcome: Outcome) -> None:
+        fields: dict[str, object] = {
+            "request_id": outcome.request_id,
+            "status": outcome.status,
+            "cause": outcome.cause,
+            "key": outcome.key_id,
+            "model": outcome.model,
+            "upstream": outcome.upstream,
+            "upstream_model": outcome.upstream_model,
+            "attempts": outcome.attempts,
+            "streamed": outcome.streamed,
+            "first_event_ms": _ms(outcome.first_event_after_s),
+            "duration_ms": _ms(outcome.duration_s),
+        }
+        if (end := outcome.end) is not None:
+            fields |= {
+                "stop_reason": end.stop_reason,
+                "prompt_tokens": end.usage.prompt_tokens,
+                "output_tokens": end.usage.output_tokens,
+                "usage_source": str(end.usage_source),
+            }
+        logger.info("request ended", extra={"fields": fields})
+
+    # The port `Ledger`, for a gateway that keeps no store: attempts are told at level debug and not remembered.
 
     async def intend(self, intent: AttemptIntent) -> None:
-        logger.debug("attempt begun", extra={"fields": {"request_id": intent.request_id, "attempt": intent.number}})
+        logger.debug("attempt begun", extra={"fields": _attempt(intent)})
 
     async def settle(self, settlement: AttemptSettlement) -> None:
-        intent, end = settlement.intent, settlement.end
-        fields = {
-            "request_id": intent.request_id,
-            "cause": str(end.cause),
-            "key": intent.key_id,
-            "model": intent.requested_model,
-            "upstream": intent.upstream,
-            "attempt": intent.number,
-            "streamed": intent.streamed,
-            "stop_reason": end.stop_reason,
-            "prompt_tokens": end.usage.prompt_tokens,
-            "output_tokens": end.usage.output_tokens,
-            "usage_source": str(end.usage_source),
-            "first_event_ms": _ms(settlement.first_event_after_s),
-            "duration_ms": _ms(settlement.duration_s),
-        }
-        logger.info("request ended" if settlement.final else "attempt ended", extra={"fields": fields})
+        fields = {**_attempt(settlement.intent), "cause": str(settlement.end.cause), "final": settlement.final}
+        logger.debug("attempt ended", extra={"fields": fields})
+
+
+def _attempt(intent: AttemptIntent) -> dict[str, object]:
+    return {"request_id": intent.request_id, "attempt": intent.number, "upstream": intent.upstream}
 
 
 def _ms(seconds: float | None) -> int | None:

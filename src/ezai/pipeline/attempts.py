@@ -38,7 +38,7 @@ class Attempt:
         self._exchange: Exchange | None = None
         self._intent: AttemptIntent | None = None
         self._started = ports.clock.now()
-        self._first_event_after_s: float | None = None
+        self.first_event_after_s: float | None = None
         self._settled = False
         self._seen_bytes = 0
         self._progress_at = self._started
@@ -90,7 +90,7 @@ class Attempt:
         except DeadlinePassed:
             raise UpstreamTimeout("first_event", self.timeouts.first_event) from None
         self.note_progress()
-        self._first_event_after_s = self._progress_at - self._started
+        self.first_event_after_s = self._progress_at - self._started
         return first
 
     async def open_unary(self, waiter: Waiter) -> bytes:
@@ -169,7 +169,7 @@ class Attempt:
                 intent=self._intent,
                 end=end,
                 final=final,
-                first_event_after_s=self._first_event_after_s,
+                first_event_after_s=self.first_event_after_s,
                 duration_s=self._ports.clock.now() - self._started,
             )
         )

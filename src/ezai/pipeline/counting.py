@@ -16,8 +16,9 @@ class _Counted(msgspec.Struct, frozen=True):
     input_tokens: int
 
 
-async def count_tokens(request: GatewayRequest, ports: Ports, waiter: Waiter) -> int:
-    """The exact number of input tokens of the request. Costs nothing, so nothing is recorded.
+async def count_tokens(request: GatewayRequest, ports: Ports, waiter: Waiter) -> bytes:
+    """The answer of count_tokens: the exact number of input tokens of the request, and what else a tapped upstream
+    says with it. Costs nothing, so nothing is recorded.
 
     Raises `NotFound` for an unknown model or one whose upstream cannot count, else as an attempt does, and
     `Interrupted` when `waiter` is.
@@ -32,6 +33,7 @@ async def count_tokens(request: GatewayRequest, ports: Ports, waiter: Waiter) ->
     finally:
         await attempt.aclose()
     try:
-        return msgspec.json.decode(body, type=_Counted).input_tokens
+        counted = msgspec.json.decode(body, type=_Counted)
     except msgspec.DecodeError:
         raise UpstreamMalformed("The upstream answered a count with something else.") from None
+    return body if attempt.taps else msgspec.json.encode(counted)

@@ -99,7 +99,7 @@ async def attended(client: Client, ports: Ports, registry: StreamRegistry) -> As
 async def run_plain(request: GatewayRequest, ports: Ports, registry: StreamRegistry, client: Client) -> None:
     """Answer one request in the present task. Raises `Draining` before anything was said, else nothing."""
     async with attended(client, ports, registry) as waiter, open_stream(request, ports, waiter) as stream:
-        if stream.end is not None and stream.end.cause == Cause.CLIENT_LEFT:
+        if stream.head is None or (stream.end is not None and stream.end.cause == Cause.CLIENT_LEFT):
             return
         await client.start(stream.head)
         async for batch in stream.frames:

@@ -24,7 +24,7 @@ from ezai.pipeline.attempts import Attempt
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import DeadlinePassed, Interrupted, Waiter
 from ezai.policy.routing import find_route
-from ezai.ports import Headers, Ports
+from ezai.ports import Headers, Outcome, Ports
 from ezai.protocol.anthropic.answers import error_body, error_frame, read_answer
 from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.anthropic.fold import Fold
@@ -69,14 +69,19 @@ async def open_stream(request: GatewayRequest, ports: Ports, waiter: Waiter) -> 
 
 
 class Stream:
-    """The answer to one request. Made by `open_stream` alone."""
+    """The answer to one request. Made by `open_stream` alone.
 
-    head: Head
+    `head` is None, and there are no frames, when the client left before there was one.
+    """
+
+    head: Head | None
     frames: AsyncGenerator[bytes, None]
     end: End | None
 
     def __init__(self, request: GatewayRequest, ports: Ports, waiter: Waiter) -> None:
+        self.head = None
         self.end = None
+        self._began = ports.clock.now()
         self._request = request
         self._ports = ports
         self._waiter = waiter
@@ -222,7 +227,7 @@ class Stream:
         """Answer with an error before anything was said."""
         error = await self._break(caught)
         if error is None:  # the client has left: there is nobody to answer
-            self.head, self.frames = Head(CLIENT_CLOSED_REQUEST, ()), _once(b"")
+            self.frames = _once(b"")
             return
         advice = error.headers()
         advised = {name for name, _ in advice}  # ours stands above what the upstream advised
@@ -263,16 +268,37 @@ class Stream:
             opening.exception()  # it failed as it was stopped: what it says does not matter any more
 
     async def _leave(self) -> None:
-        """Stop what still runs, and settle what nobody settled: the task was cancelled from outside."""
+        """Stop what still runs, settle what nobody settled (the task was cancelled from outside), tell who watches."""
         await self._stop_opening()
         attempt = self._attempt
-        if attempt is None:
-            return
         try:
             if self.end is None:
-                await self._settle(ending.broken(self._waiter.interruption or Cause.CLIENT_LEFT, attempt.relay))
+                relay = attempt.relay if attempt else None
+                await self._settle(ending.broken(self._waiter.interruption or Cause.CLIENT_LEFT, relay))
         finally:
-            await attempt.aclose()
+            if attempt is not None:
+                await attempt.aclose()
+            self._tell()
+
+    def _tell(self) -> None:
+        assert self.end is not None, "settled before"
+        request, attempt = self._request, self._attempt
+        outcome = Outcome(
+            request_id=request.id,
+            status=self.head.status if self.head else CLIENT_CLOSED_REQUEST,
+            cause=str(self.end.cause),
+            duration_s=self._ports.clock.now() - self._began,
+            key_id=request.key.public_id if request.key else None,
+            model=request.message.model,
+            streamed=request.message.streamed,
+            upstream=attempt.upstream.name if attempt else None,
+            upstream_model=attempt.upstream_model if attempt else None,
+            attempts=1 if attempt else 0,
+            first_event_after_s=attempt.first_event_after_s if attempt else None,
+            end=self.end,
+        )
+        for observer in self._ports.observers:
+            observer.ended(outcome)
 
     def _described(self) -> list[tuple[bytes, bytes]]:
         """Who answers, as extra headers."""

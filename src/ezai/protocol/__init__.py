@@ -1,9 +1,11 @@
 """Bytes to values and back. Pure: no asyncio, socket, time, random or logging; nothing here waits or knows a clock.
 
-sse.py         bytes -> frames -> (event name, data)
-event.py       one stream event: its bytes, its kind, decoded when asked
-usage.py       token counts and how a stream's reports of them merge
-end.py         the typed end of a stream
-anthropic/     Messages: requests, stream events, the legal orders as a table, fold, answers, errors
-openai/        Chat completions: requests and chunks
+sse.py          bytes -> frames -> (event name, data)
+event.py        one stream event: its bytes, its kind, decoded when asked
+usage.py        token counts and how a stream's reports of them merge
+end.py          the typed end of a stream
+members.py      taking members out of a JSON text without touching the rest
+validation.py   what msgspec says of a value, taken apart
+anthropic/      Messages: requests, stream events, the legal orders as a table, fold, answers, errors
+openai/         Chat Completions: chunks and errors
 """

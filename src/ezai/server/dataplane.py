@@ -16,11 +16,12 @@ from ezai.errors import InternalError, MethodNotAllowed, NotFound, Overloaded, R
 from ezai.pipeline.counting import count_tokens
 from ezai.pipeline.driver import StreamRegistry, attended, run_plain
 from ezai.pipeline.request import GatewayRequest
+from ezai.pipeline.stream import JSON
 from ezai.pipeline.waiting import Interrupted
 from ezai.policy.keys import VirtualKey, authenticate, read_credentials
 from ezai.policy.openness import check_content_type, check_host
 from ezai.policy.versions import check_version
-from ezai.ports import Ports
+from ezai.ports import Outcome, Ports
 from ezai.protocol.anthropic.requests import MessagesRequest, read_count_request, read_request
 from ezai.server.body import ClientLeft, Receive
 from ezai.server.exchange import Exchange, Scope, Send
@@ -49,6 +50,8 @@ class DataPlaneSettings:
     body_limit_bytes: int
     strict_version: bool
     models: Sequence[ListedModel]
+    render_metrics: Callable[[], bytes]
+    metrics_type: bytes
 
 
 class DataPlane:
@@ -63,6 +66,7 @@ class DataPlane:
             "/api/hello": {"GET": self._hello},
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._ready},
+            "/metrics": {"GET": self._metrics},
         }
         self._keyed: dict[str, dict[str, Handler]] = {
             "/v1/messages": {"POST": self._messages},
@@ -77,14 +81,24 @@ class DataPlane:
                 raise Overloaded("The gateway has as many connections as it may; try again.", retry_after_s=1)
             await self._handler(exchange)(exchange)
         except RequestError as error:
-            await exchange.answer_error(error)
-        except (ClientLeft, Interrupted):
+            await self._refuse(exchange, error)
+        except Interrupted as interrupted:
+            if isinstance(interrupted.cause, RequestError):  # else the client has left
+                await self._refuse(exchange, interrupted.cause)
+        except ClientLeft:
             return
         except Exception as error:
             logger.error("request %s: a defect of the gateway", exchange.request_id, exc_info=error)
             if exchange.answering:
                 raise  # the server cuts the connection: nothing looks finished
-            await exchange.answer_error(InternalError("The gateway failed on this request; its log has the details."))
+            await self._refuse(exchange, InternalError("The gateway failed on this request; its log has the details."))
+
+    async def _refuse(self, exchange: Exchange, error: RequestError, *extra: tuple[bytes, bytes]) -> None:
+        """Answer with an error that came before the pipeline; nothing was admitted, so it is told but not recorded."""
+        outcome = Outcome(exchange.request_id, error.http_status, error.error_code, duration_s=0.0)
+        for observer in self.ports.observers:
+            observer.ended(outcome)
+        await exchange.answer_error(error, *extra)
 
     # Routing.
 
@@ -109,7 +123,7 @@ class DataPlane:
         methods = self._public.get(exchange.path) or self._keyed.get(exchange.path) or {"GET": self._model}
         allowed = ", ".join(methods)
         error = MethodNotAllowed(f"{exchange.method} {exchange.path}: use {allowed}.")
-        await exchange.answer_error(error, (b"allow", allowed.encode()))
+        await self._refuse(exchange, error, (b"allow", allowed.encode()))
 
     async def _authenticated(self, exchange: Exchange) -> VirtualKey | None:
         """The key of the request, None on an open gateway, which answers to its own machine alone."""
@@ -131,7 +145,7 @@ class DataPlane:
         request = await self._read(exchange, read_count_request)
         async with attended(exchange, self.ports, self.registry) as waiter:
             counted = await count_tokens(request, self.ports, waiter)
-        await exchange.answer_json({"input_tokens": counted})
+        await exchange.answer(200, JSON, counted)
 
     async def _read(self, exchange: Exchange, read: Callable[[bytes], MessagesRequest]) -> GatewayRequest:
         key = await self._authenticated(exchange)
@@ -169,6 +183,13 @@ class DataPlane:
             await exchange.answer_json({"status": "draining"}, 503)
         else:
             await exchange.answer_json({"status": "ready"})
+
+    async def _metrics(self, exchange: Exchange) -> None:
+        """Numbers and names of upstreams: on an open gateway for its own machine, else for whoever reaches the port."""
+        if not self.ports.keys.has_keys():
+            check_host(exchange.header(b"host"))
+        headers = [(b"content-type", self._settings.metrics_type)]
+        await exchange.answer(200, headers, self._settings.render_metrics())
 
 
 def _speaks_anthropic(exchange: Exchange) -> bool:

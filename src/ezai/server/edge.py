@@ -66,6 +66,18 @@ class EdgeProtocol(HttpToolsProtocol):
         self._deadline = self._edge.clock.now() + self._edge.head_receipt_s
         self.app_state["over_capacity"] = len(self.connections) > self._edge.connection_limit
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        serving = self._serving  # uvicorn tells the newest request alone, which may be one that waits behind it
+        if serving is not None and not serving.response_complete:
+            serving.disconnected = True
+            serving.message_event.set()
+
+    def eof_received(self) -> None:
+        """A half-closed client is gone: what it has not read would keep the connection open for ever."""
+        if self._serving is not None and not self._serving.response_complete:
+            self.transport.abort()
+
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return  # it was told why; what it still sends means nothing
@@ -155,10 +167,13 @@ class EdgeProtocol(HttpToolsProtocol):
         request_id = self._edge.ids.new("req_")
         body = error_body(error, request_id)
         self.transport.write(
-            b"%bcontent-type: application/json\r\nrequest-id: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (STATUS_LINE[error.http_status], request_id.encode(), len(body), body)
+            b"%b%bcontent-type: application/json\r\nrequest-id: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (STATUS_LINE[error.http_status], self._default_fields(), request_id.encode(), len(body), body)
         )
         self.transport.close()
+
+    def _default_fields(self) -> bytes:
+        return b"".join(b"%b: %b\r\n" % field for field in self.server_state.default_headers)
 
     def _answering(self) -> bool:
         return self._serving is not None and self._serving.response_started and not self._serving.response_complete

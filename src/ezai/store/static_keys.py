@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 from collections.abc import Sequence
 
 from ezai.policy.keys import Credentials, VirtualKey
@@ -15,11 +16,14 @@ class StaticKeys:
     """The port `KeyStore` over at most one secret. With none, no key exists and a loopback gateway is open."""
 
     def __init__(self, admin_key: str | None) -> None:
-        self._digest = _digest(admin_key) if admin_key else None
+        admin_key = (admin_key or "").strip()  # as a header's value is read
+        self._digest = _digest(os.fsencode(admin_key)) if admin_key else None
 
     async def find(self, credentials: Credentials) -> Sequence[VirtualKey]:
         digest = self._digest
-        if digest is None or not any(hmac.compare_digest(digest, _digest(secret)) for secret in credentials.secrets):
+        # Header values are bytes, kept as Latin-1; the environment keeps its own as it came.
+        presented = [_digest(secret.encode("latin-1")) for secret in credentials.secrets]
+        if digest is None or not any(hmac.compare_digest(digest, each) for each in presented):
             return ()
         return (VirtualKey(ADMIN_ID),)
 
@@ -27,6 +31,6 @@ class StaticKeys:
         return self._digest is not None
 
 
-def _digest(secret: str) -> bytes:
+def _digest(secret: bytes) -> bytes:
     """Equal length for any secret, so that comparing tells nothing of it."""
-    return hashlib.sha256(secret.encode()).digest()
+    return hashlib.sha256(secret).digest()

@@ -1,0 +1,81 @@
+"""The record of use, as log lines."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ezai.errors import UpstreamTruncated
+from ezai.observe.request_log import RequestLog
+from ezai.ports import Outcome
+from ezai.protocol.end import Cause, End, UsageSource
+from ezai.protocol.usage import Usage
+
+USAGE = Usage(input_tokens=5, cache_read_input_tokens=3, cache_creation_input_tokens=1, output_tokens=7)
+FINISHED = Outcome(
+    request_id="req_1",
+    status=200,
+    cause=Cause.FINISHED,
+    duration_s=1.5,
+    key_id="public",
+    model="asked",
+    streamed=True,
+    upstream="local",
+    upstream_model="actual",
+    attempts=2,
+    first_event_after_s=0.0124,
+    end=End(Cause.FINISHED, USAGE, UsageSource.UPSTREAM, stop_reason="end_turn"),
+)
+
+
+def told(caplog: pytest.LogCaptureFixture, *outcomes: Outcome) -> list[dict[str, Any]]:
+    """The fields of each line that these give at the level info."""
+    with caplog.at_level(logging.INFO, "ezai.requests"):
+        for outcome in outcomes:
+            RequestLog().ended(outcome)
+    assert {record.getMessage() for record in caplog.records} == {"request ended"}
+    return [record.__dict__["fields"] for record in caplog.records]
+
+
+def test_the_line_of_a_request(caplog: pytest.LogCaptureFixture) -> None:
+    assert told(caplog, FINISHED) == [
+        {
+            "request_id": "req_1",
+            "status": 200,
+            "cause": "finished",
+            "key": "public",
+            "model": "asked",
+            "upstream": "local",
+            "upstream_model": "actual",
+            "attempts": 2,
+            "streamed": True,
+            "stop_reason": "end_turn",
+            "prompt_tokens": 9,
+            "output_tokens": 7,
+            "usage_source": "upstream",
+            "first_event_ms": 12,
+            "duration_ms": 1500,
+        }
+    ]
+
+
+def test_the_cause_is_the_code_that_the_client_was_told(caplog: pytest.LogCaptureFixture) -> None:
+    error = UpstreamTruncated("The upstream's stream ended.")
+    ends = [
+        End(error.error_code, USAGE, UsageSource.ESTIMATED, error=error),
+        End(Cause.CLIENT_LEFT, Usage(), UsageSource.NONE),
+    ]
+    lines = told(caplog, *(replace(FINISHED, cause=end.cause, end=end, first_event_after_s=None) for end in ends))
+    shown = [(line["cause"], line["usage_source"], line["stop_reason"], line["first_event_ms"]) for line in lines]
+    assert shown == [("upstream_truncated", "estimated", None, None), ("client_left", "none", None, None)]
+    assert error.message not in caplog.text
+
+
+def test_a_request_that_was_refused_used_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    (line,) = told(caplog, Outcome(request_id="req_2", status=401, cause="authentication_failed", duration_s=0))
+    assert (line["status"], line["cause"], line["attempts"]) == (401, "authentication_failed", 0)
+    assert line["key"] is line["model"] is line["upstream"] is line["first_event_ms"] is None
+    assert not {"prompt_tokens", "output_tokens", "usage_source", "stop_reason"} & set(line)
