@@ -287,13 +287,13 @@ def _checked(config: Config, where: str) -> Config:
 def _check_server(where: str, key: str, upstream: AnthropicUpstream | OpenAIUpstream) -> None:
     """Let the HTTP client judge what it would be given; what it says holds no value."""
     try:
-        writer = RequestWriter(upstream.base_url)
+        RequestWriter(upstream.base_url)
         if re.search(r":0+(/|$)|[?]", upstream.base_url):
             raise ValueError("the base URL must hold neither port 0 nor a query")
     except ValueError as error:
         fix = "Write http://HOST:PORT, and a credential under api_key."
         raise ConfigurationError(where, f"{key}.base_url", str(error), fix) from None
-    if writer.secure:
+    if upstream.base_url.lower().startswith("https:"):
         raise ConfigurationError(where, f"{key}.base_url", "https:// is not offered yet", "Write http://HOST:PORT.")
     fields = [(name.lower().encode(), value.encode()) for name, value in upstream.headers.items()]
     if upstream.api_key and {b"authorization", b"x-api-key"} & {name for name, _ in fields}:

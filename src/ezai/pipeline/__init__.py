@@ -1,5 +1,6 @@
 """The one walk of a request, from admission to settlement, on ports alone.
 
+request.py   a request as the walk takes it
 stream.py    open_stream: the walk, readable top to bottom
 attempts.py  one upstream asked once: opening it, its phases, its settlement
 relay.py     an upstream's bytes as checked events
