@@ -130,7 +130,7 @@ def may_import(importing: str, imported: str) -> bool:
 def test_every_part_has_its_place_in_the_table() -> None:
     parts = {module.part for module in modules().values()} - ANYWHERE
     assert parts - set(APART) == {part for row in ROWS for part in row}
-    assert set(APART) <= parts | {"lab"}  # which a later change brings
+    assert set(APART) <= parts
 
 
 def test_a_file_imports_only_from_its_own_part_or_rows_above() -> None:

@@ -140,6 +140,8 @@ UPSTREAM_KEYS: dict[str, dict[str, Any]] = {
         "base_url": "http://localhost:9/v1",
         "api_key": "k",
         "headers": {"x-team": "t"},
+        "ca_file": "ca.pem",
+        "proxy": "none",
         "timeouts": TIMEOUTS,
     },
     "anthropic": {
@@ -148,6 +150,8 @@ UPSTREAM_KEYS: dict[str, dict[str, Any]] = {
         "api_key": "k",
         "auth": "bearer",
         "headers": {"x-team": "t"},
+        "ca_file": "ca.pem",
+        "proxy": "none",
         "strip_betas": ["b"],
         "strip_fields": ["f.*"],
         "timeouts": TIMEOUTS,

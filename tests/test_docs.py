@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -43,7 +44,7 @@ def test_every_code_of_an_ending_is_explained() -> None:
 def test_examples_of_the_configuration_are_valid(example: str, tmp_path: Path) -> None:
     file = tmp_path / "ezai.toml"
     file.write_text(example)
-    assert config.load(file, {}).routes
+    assert config.load(file, {"ANTHROPIC_API_KEY": "sk-upstream"}).routes
 
 
 def test_every_key_of_the_configuration_is_documented() -> None:
@@ -55,9 +56,9 @@ def test_every_key_of_the_configuration_is_documented() -> None:
     ):
         defaults = msgspec.to_builtins(kind())
         assert shown[section] == defaults, section
-    embedded, openai = shown["upstreams"]
-    assert set(embedded) - {"kind"} == {item.name for item in msgspec.structs.fields(config.EmbeddedUpstream)}
-    assert set(openai) - {"kind"} == {item.name for item in msgspec.structs.fields(config.OpenAIUpstream)}
+    kinds = {kind.__struct_config__.tag: set(kind.__struct_fields__) for kind in get_args(config.UpstreamConfig)}
+    assert {upstream["kind"]: set(upstream) - {"kind"} for upstream in shown["upstreams"]} == kinds
+    embedded = shown["upstreams"][0]
     assert set(shown["routes"][0]) == {item.name for item in msgspec.structs.fields(config.RouteConfig)}
     assert embedded["timeouts"] == msgspec.to_builtins(config.TimeoutsConfig())
 

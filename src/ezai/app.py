@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ezai.config import AnthropicUpstream as AnthropicUpstreamConfig
 from ezai.config import Config, RouteConfig, TimeoutsConfig, UpstreamConfig
 from ezai.config import EmbeddedUpstream as EmbeddedUpstreamConfig
-from ezai.errors import NotFound
+from ezai.errors import ConfigurationError, NotFound
 from ezai.models.reference import LocalModel
 from ezai.observe.metrics import CONTENT_TYPE, Metrics
 from ezai.observe.request_log import RequestLog
@@ -22,6 +22,7 @@ from ezai.system import RandomIds, SystemClock
 from ezai.translate.base import ANTHROPIC
 from ezai.upstreams.anthropic import AnthropicUpstream
 from ezai.upstreams.embedded import EmbeddedEndpoint, EmbeddedUpstream
+from ezai.upstreams.http import Egress
 from ezai.upstreams.openai import OpenAIUpstream
 
 MIB = 1024 * 1024
@@ -60,7 +61,7 @@ def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: 
     clock = SystemClock() if tick_s is None else SystemClock(tick_s)
     names = _embedded_names(config, embedded)
     routes = tuple(_route(item, names) for item in config.routes)
-    upstreams = tuple(_upstream(item, embedded, clock) for item in config.upstreams)
+    upstreams = tuple(_upstream(item, config, embedded, clock) for item in config.upstreams)
     registry = StreamRegistry(config.limits.streams)
     metrics = Metrics(registry.__len__)
     ports = Ports(
@@ -90,20 +91,37 @@ def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: 
     return Gateway(DataPlane(ports, registry, settings), edge, registry, clock, models, upstreams)
 
 
-def _upstream(item: UpstreamConfig, embedded: Embedded | None, clock: SystemClock) -> AnyUpstream:
+def _upstream(item: UpstreamConfig, config: Config, embedded: Embedded | None, clock: SystemClock) -> AnyUpstream:
     if isinstance(item, EmbeddedUpstreamConfig):
         assert embedded is not None, "an embedded upstream is configured"
         return EmbeddedUpstream(item.name, embedded.endpoint, clock)
-    if isinstance(item, AnthropicUpstreamConfig):
-        facts = replace(
-            ANTHROPIC,
-            strip_betas=tuple(item.strip_betas),
-            strip_fields=tuple(tuple(path.split(".")) for path in item.strip_fields),
+    try:
+        egress = Egress(config.data_dir / item.ca_file if item.ca_file else "", item.proxy)
+        if isinstance(item, AnthropicUpstreamConfig):
+            return _anthropic(item, clock, egress)
+        return OpenAIUpstream(
+            item.name, item.base_url, clock, api_key=item.api_key, headers=item.headers, egress=egress
         )
-        return AnthropicUpstream(
-            item.name, item.base_url, clock, facts, api_key=item.api_key, auth=item.auth, headers=item.headers
-        )
-    return OpenAIUpstream(item.name, item.base_url, clock, api_key=item.api_key, headers=item.headers)
+    except ValueError as error:
+        raise ConfigurationError("configuration", f"the upstream {item.name}", str(error), "Correct it.") from None
+
+
+def _anthropic(item: AnthropicUpstreamConfig, clock: SystemClock, egress: Egress) -> AnthropicUpstream:
+    facts = replace(
+        ANTHROPIC,
+        strip_betas=tuple(item.strip_betas),
+        strip_fields=tuple(tuple(path.split(".")) for path in item.strip_fields),
+    )
+    return AnthropicUpstream(
+        item.name,
+        item.base_url,
+        clock,
+        facts,
+        api_key=item.api_key,
+        auth=item.auth,
+        headers=item.headers,
+        egress=egress,
+    )
 
 
 def _route(item: RouteConfig, embedded: dict[str, str]) -> Route:

@@ -93,6 +93,8 @@ class AnthropicUpstream(_Section, frozen=True, tag_field="kind", tag="anthropic"
     api_key: str = ""
     auth: Literal["auto", "x-api-key", "bearer"] = "auto"
     headers: dict[str, str] = {}
+    ca_file: str = ""
+    proxy: str = "env"
     strip_betas: list[str] = []
     strip_fields: list[str] = []
     timeouts: TimeoutsConfig = TimeoutsConfig()
@@ -105,6 +107,8 @@ class OpenAIUpstream(_Section, frozen=True, tag_field="kind", tag="openai"):
     base_url: str
     api_key: str = ""
     headers: dict[str, str] = {}
+    ca_file: str = ""
+    proxy: str = "env"
     timeouts: TimeoutsConfig = TimeoutsConfig()
 
 
@@ -291,10 +295,8 @@ def _check_server(where: str, key: str, upstream: AnthropicUpstream | OpenAIUpst
         if re.search(r":0+(/|$)|[?]", upstream.base_url):
             raise ValueError("the base URL must hold neither port 0 nor a query")
     except ValueError as error:
-        fix = "Write http://HOST:PORT, and a credential under api_key."
+        fix = "Write https://HOST or http://HOST:PORT, and a credential under api_key."
         raise ConfigurationError(where, f"{key}.base_url", str(error), fix) from None
-    if upstream.base_url.lower().startswith("https:"):
-        raise ConfigurationError(where, f"{key}.base_url", "https:// is not offered yet", "Write http://HOST:PORT.")
     fields = [(name.lower().encode(), value.encode()) for name, value in upstream.headers.items()]
     if upstream.api_key and {b"authorization", b"x-api-key"} & {name for name, _ in fields}:
         raise ConfigurationError(where, key, "has two credentials, in api_key and in headers", "Keep one.")

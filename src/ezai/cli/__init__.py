@@ -4,6 +4,10 @@ __init__.py   the arguments of every command, and how failures are told
 serve.py      ezai serve
 models.py     ezai models list | pull
 chat.py       ezai chat
+lab.py        ezai mock, ezai bench
+keys.py       ezai keys: not offered before a running gateway knows stored keys
+usage.py      ezai usage: likewise
+arguments.py  kinds of arguments that several commands take
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ezai import __version__
+from ezai.cli.lab import add_bench, add_mock
 from ezai.errors import EzaiError
 
 
@@ -37,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_models(commands)
     _add_chat(commands)
+    add_mock(commands)
+    add_bench(commands)
     return parser
 
 

@@ -98,7 +98,7 @@ def _price(model: ListedModel) -> dict[str, float] | None:
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:8]) <= MAX_LIMIT:
+    if not text.isascii() or not text.isdigit() or len(text) > 4 or not 1 <= int(text) <= MAX_LIMIT:
         raise InvalidRequest(f"limit: must be a number from 1 to {MAX_LIMIT}")
     return int(text)
 

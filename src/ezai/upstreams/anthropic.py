@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from ezai.ports import Clock, Exchange, Headers, Timeouts, UpstreamFacts, UpstreamRequest
-from ezai.upstreams.http import HttpClient
+from ezai.upstreams.http import DIRECT, Egress, HttpClient
 
 Auth = Literal["auto", "x-api-key", "bearer"]
 
@@ -18,6 +18,8 @@ class AnthropicUpstream:
 
     `auth` says how the credential is sent; "auto" does as the SDKs of the request's own version do: x-api-key up to
     2023-06-01, a bearer token from 2026-10-21 on.
+
+    Raises `ValueError` for what `HttpClient` cannot use.
     """
 
     def __init__(
@@ -30,13 +32,14 @@ class AnthropicUpstream:
         api_key: str = "",
         auth: Auth = "auto",
         headers: Mapping[str, str] | None = None,
+        egress: Egress = DIRECT,
     ) -> None:
         self.name = name
         self.facts: UpstreamFacts = facts
         self._api_key = api_key
         self._auth = auth
         fields = [(key.lower().encode(), value.encode()) for key, value in (headers or {}).items()]
-        self._client = HttpClient(base_url, clock, headers=fields)
+        self._client = HttpClient(base_url, clock, headers=fields, egress=egress)
 
     async def open(self, request: UpstreamRequest, timeouts: Timeouts) -> Exchange:
         signed = UpstreamRequest(request.method, request.path, self._signed(request.headers), request.body)

@@ -7,14 +7,24 @@ from urllib.parse import urlsplit
 
 from ezai.ports import Clock, Exchange, Timeouts, UpstreamFacts, UpstreamRequest
 from ezai.translate.base import OPENAI_COMPATIBLE
-from ezai.upstreams.http import HttpClient
+from ezai.upstreams.http import DIRECT, Egress, HttpClient
 
 
 class OpenAIUpstream:
-    """One server by its base URL, which is read as the OpenAI SDKs read it; without a path, /v1 is meant."""
+    """One server by its base URL, which is read as the OpenAI SDKs read it; without a path, /v1 is meant.
+
+    Raises `ValueError` for what `HttpClient` cannot use.
+    """
 
     def __init__(
-        self, name: str, base_url: str, clock: Clock, *, api_key: str = "", headers: Mapping[str, str] | None = None
+        self,
+        name: str,
+        base_url: str,
+        clock: Clock,
+        *,
+        api_key: str = "",
+        headers: Mapping[str, str] | None = None,
+        egress: Egress = DIRECT,
     ) -> None:
         self.name = name
         self.facts: UpstreamFacts = OPENAI_COMPATIBLE
@@ -23,7 +33,7 @@ class OpenAIUpstream:
         fields = [(key.lower().encode(), value.encode()) for key, value in (headers or {}).items()]
         if api_key:
             fields.append((b"authorization", f"Bearer {api_key}".encode()))
-        self._client = HttpClient(base_url, clock, headers=fields)
+        self._client = HttpClient(base_url, clock, headers=fields, egress=egress)
 
     async def open(self, request: UpstreamRequest, timeouts: Timeouts) -> Exchange:
         return await self._client.open(request, timeouts)

@@ -62,3 +62,6 @@ class FakeTransport(asyncio.Transport):
 
     def abort(self) -> None:
         self.calls.append("abort")
+
+    def is_closing(self) -> bool:
+        return "abort" in self.calls

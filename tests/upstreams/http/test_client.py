@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -17,11 +17,12 @@ from ezai.errors import (
     UpstreamUnreachable,
 )
 from ezai.ports import Timeouts, UpstreamRequest
-from ezai.upstreams.http import HttpClient, HttpExchange
-from ezai.upstreams.http.connection import HIGH_WATER_BYTES, LINGER_BYTES, Connection
+from ezai.upstreams.http import HttpClient, HttpExchange, Limits
+from ezai.upstreams.http.client import REPLAY_WITHIN_S
+from ezai.upstreams.http.connection import HIGH_WATER_BYTES, LINGER_BYTES
 from tests.upstreams.http.conftest import Connect, Run
 from tests.upstreams.http.fakes import FakeClock
-from tests.upstreams.http.scripted import CHUNKED, EOF, HOLD, OK, RESET, Deaf, Script, scripted_server, until
+from tests.upstreams.http.scripted import CHUNKED, EOF, HOLD, OK, RESET, Deaf, Script, Step, scripted_server, until
 
 REQUEST = UpstreamRequest("POST", "/v1/messages", [(b"accept", b"text/event-stream")], b"{}")
 TIMEOUTS = Timeouts()
@@ -238,29 +239,6 @@ def test_a_broken_answer_closes_and_is_not_asked_for_again(
     run(main())
 
 
-class HungUp(Connection):
-    """A connection whose peer is gone before a request can be written."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.eof_received()
-
-
-def test_a_connection_that_closed_before_the_request_is_unreachable(
-    run: Run, client_of: Connect, monkeypatch: pytest.MonkeyPatch, is_for_clients: Checked
-) -> None:
-    async def main() -> None:
-        async with scripted_server() as server, client_of(server) as client:
-            monkeypatch.setattr("ezai.upstreams.http.client.Connection", HungUp)
-            with pytest.raises(UpstreamUnreachable) as caught:
-                await client.open(REQUEST, TIMEOUTS)
-            is_for_clients(caught.value)
-            await server.until(lambda: len(server.peers) == 1 and server.open_count == 0)
-            assert server.requests == []
-
-    run(main())
-
-
 def test_a_peer_that_hangs_up_on_connecting(run: Run, client_of: Connect) -> None:
     async def main() -> None:
         async with scripted_server() as server, client_of(server) as client:
@@ -323,7 +301,7 @@ def test_an_idle_connection_expires(run: Run, client_of: Connect, clock: FakeClo
         hinted: Script = [b"HTTP/1.1 200 OK\r\nkeep-alive: timeout=5\r\ncontent-length: 0\r\n\r\n"]
         async with (
             scripted_server(hinted, hinted) as server,
-            client_of(server, keep_alive_s=10) as client,
+            client_of(server, limits=Limits(keep_alive_s=10)) as client,
         ):
             await ask(client)
             clock.advance(3.5)
@@ -360,7 +338,7 @@ STALE: list[Script] = [[EOF], [RESET]]
 
 
 @pytest.mark.parametrize("stale", STALE, ids=str)
-def test_a_stale_connection_is_replaced_unseen(run: Run, client_of: Connect, stale: Script) -> None:
+def test_u34_a_stale_connection_is_replaced_unseen(run: Run, client_of: Connect, stale: Script) -> None:
     async def main() -> None:
         async with scripted_server(OK, stale) as server, client_of(server) as client:
             await ask(client)
@@ -381,6 +359,38 @@ def test_a_connection_that_was_closed_a_moment_ago_is_replaced_unseen(run: Run, 
             assert len(server.peers) == 2
 
     run(main())
+
+
+@pytest.mark.parametrize("stale", [EOF, RESET], ids=str)
+@pytest.mark.parametrize("later_s", [REPLAY_WITHIN_S, REPLAY_WITHIN_S + 0.1])
+def test_a_connection_that_breaks_later_is_no_stale_one(
+    run: Run, client_of: Connect, clock: FakeClock, later_s: float, stale: Step
+) -> None:
+    """An upstream that dies after working for a while may have billed: it is asked once."""
+
+    async def main() -> None:
+        async with scripted_server(OK, [HOLD, stale]) as server, client_of(server) as client:
+            await ask(client)
+            async with asyncio.TaskGroup() as group:
+                asking = group.create_task(_outcome_of(ask(client)))
+                await server.until(lambda: len(server.requests) == 2)
+                clock.advance(later_s)
+                server.peers[0].go()
+            if later_s <= REPLAY_WITHIN_S:
+                assert asking.result() == (200, b"ok")
+                assert len(server.requests) == 3
+            else:
+                assert isinstance(asking.result(), UpstreamTruncated)
+                assert len(server.requests) == 2
+
+    run(main())
+
+
+async def _outcome_of(asking: Awaitable[object]) -> object:
+    try:
+        return await asking
+    except UpstreamError as error:
+        return error
 
 
 @pytest.mark.parametrize("stale", STALE, ids=str)
@@ -447,7 +457,7 @@ def test_an_early_answer_is_read_and_the_connection_closed(run: Run, client_of: 
     async def main() -> None:
         script: Script = [b"HTTP/1.1 413 X\r\ncontent-length: 3\r\n\r\nbig"]
         async with (
-            scripted_server(script, ignores_bodies=True) as server,
+            scripted_server(script, hears="heads") as server,
             client_of(server) as client,
         ):
             exchange = await client.open(replace(REQUEST, body=b"b" * 32 * 1024 * 1024), TIMEOUTS)
@@ -467,7 +477,7 @@ def test_an_early_answer_before_the_peer_hangs_up(run: Run, client_of: Connect) 
     async def main() -> None:
         script: Script = [b"HTTP/1.1 413 X\r\ncontent-length: 3\r\n\r\nbig", EOF]
         async with (
-            scripted_server(script, ignores_bodies=True) as server,
+            scripted_server(script, hears="heads") as server,
             client_of(server) as client,
         ):
             request = replace(REQUEST, body=b"b" * 32 * 1024 * 1024)
@@ -525,7 +535,7 @@ def test_release_of_an_answer_that_does_not_end_closes(
 ) -> None:
     async def main() -> None:
         script: Script = [b"HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\nok", HOLD, *rest]
-        async with scripted_server(script) as server, client_of(server, linger_s=linger_s) as client:
+        async with scripted_server(script) as server, client_of(server, limits=Limits(linger_s=linger_s)) as client:
             exchange = await client.open(REQUEST, TIMEOUTS)
             exchange.release()
             server.peers[0].go()

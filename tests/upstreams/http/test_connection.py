@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,6 +12,7 @@ from ezai.errors import UpstreamError, UpstreamMalformed, UpstreamTruncated
 from ezai.upstreams.http.connection import (
     HIGH_WATER_BYTES,
     LINGER_BYTES,
+    SLICE_BYTES,
     Connection,
     HttpExchange,
     Unanswered,
@@ -89,6 +90,68 @@ def test_head_and_body_are_one_write_unless_the_body_is_big(run: Run) -> None:
         assert bench.transport.writes == [b"head", big]
 
     run(main())
+
+
+def test_a_big_body_is_written_a_slice_a_step_and_no_faster_than_it_is_taken(run: Run) -> None:
+    async def main() -> None:
+        bench = Bench()
+        slices = [letter * SLICE_BYTES for letter in (b"a", b"b", b"c", b"d")] + [b"e"]
+        written = bench.transport.writes
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(bench.connection.perform("POST", b"head", b"".join(slices)))
+            for count in (1, 2):
+                await asyncio.sleep(0)
+                assert written == [b"head", *slices[:count]]
+            bench.connection.pause_writing()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert written == [b"head", *slices[:2]]
+            bench.connection.resume_writing()
+            assert written == [b"head", *slices[:3]]
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert written == [b"head", *slices]
+            bench.feed(ANSWER)
+        asking.result().release()
+        bench.connection.resume_writing()  # there is nothing to write
+        assert written == [b"head", *slices]
+        assert bench.told == ["idle"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("end", ["answered", "cancelled", "lost"])
+def test_what_is_not_written_yet_is_dropped_with_the_exchange(run: Run, end: str) -> None:
+    async def main() -> None:
+        bench = Bench()
+        async with asyncio.TaskGroup() as group:
+            body = b"b" * 2 * SLICE_BYTES
+            asking = group.create_task(_answer_or_error(bench.connection.perform("POST", b"head", body)))
+            await asyncio.sleep(0)
+            bench.connection.pause_writing()
+            if end == "answered":
+                bench.feed(ANSWER)
+                exchange = await asking
+                assert isinstance(exchange, HttpExchange)
+                exchange.release()
+            elif end == "lost":
+                bench.lose()
+                assert isinstance(await asking, Unanswered)
+            else:
+                asking.cancel()
+        bench.connection.resume_writing()
+        await asyncio.sleep(0)
+        assert bench.transport.writes == [b"head", b"b" * SLICE_BYTES]
+        assert bench.connection.closing
+
+    run(main())
+
+
+async def _answer_or_error(asking: Awaitable[HttpExchange]) -> HttpExchange | UpstreamError:
+    try:
+        return await asking
+    except UpstreamError as error:
+        return error
 
 
 # The answer.

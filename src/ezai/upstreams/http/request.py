@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 if TYPE_CHECKING:
     from ezai.ports import Headers, UpstreamRequest
 
+_PORTS: Final = {"http": 80, "https": 443}
+_HOST: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._~-]*|[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._~-]+)?")  # a name, or IPv6
 _METHOD: Final = re.compile(r"[A-Z]+")
 _TARGET: Final = re.compile(r"/[!\"$-~]*")  # visible ASCII but "#", which never goes over the wire
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")  # RFC 9110 section 5.6.2, in lower case
@@ -39,31 +41,33 @@ class RequestWriter:
     """Writes the heads of the requests to one base URL.
 
     `headers` are sent with every request; where a request has a field of the same name, the one given here is
-    sent and the request's is not, so no request carries two credentials.
+    sent and the request's is not, so no request carries two credentials. `host`, `port` and `secure` (https) are the
+    origin of the base URL.
 
     Raises `ValueError` for a base URL or a header that cannot be sent; its text has names and never a value.
     """
 
-    __slots__ = ("_always", "_always_names", "_prefix", "host", "port")
+    __slots__ = ("_always", "_always_names", "_prefix", "host", "port", "secure")
 
     def __init__(self, base_url: str, headers: Headers = ()) -> None:
-        url = urlsplit(base_url)
-        if url.scheme != "http":
-            raise ValueError("the base URL must begin with http://")
-        if not url.hostname or not url.hostname.isascii():
+        url, port = _split(base_url)
+        if url.scheme not in _PORTS:
+            raise ValueError("the base URL must begin with https:// or http://")
+        if not url.hostname or not _HOST.fullmatch(url.hostname):
             raise ValueError("the base URL must name a host, in ASCII")
         if url.username is not None or url.password is not None:
             raise ValueError("the base URL must not hold a user or a password")
         if url.query or url.fragment:
             raise ValueError("the base URL must not hold a query or a fragment")
         self.host = url.hostname
-        self.port = url.port or 80
+        self.secure = url.scheme == "https"
+        self.port = port or _PORTS[url.scheme]
         self._prefix = url.path.rstrip("/")
         if self._prefix and not _TARGET.fullmatch(self._prefix):
             raise ValueError("the path of the base URL holds what must be percent-encoded")
         self._always_names = frozenset(name for name, _ in headers)
         self._always = b"host: %b\r\naccept-encoding: identity\r\n%b" % (
-            _authority(self.host, url.port),
+            _authority(self.host, self.port, _PORTS[url.scheme]),
             _lines(headers),
         )
 
@@ -91,9 +95,18 @@ class RequestWriter:
         )
 
 
-def _authority(host: str, port: int | None) -> bytes:
+def _split(base_url: str) -> tuple[SplitResult, int | None]:
+    """Urllib's own complaints would quote what may be a password."""
+    try:
+        url = urlsplit(base_url)
+        return url, url.port
+    except ValueError:
+        raise ValueError("the base URL must be https://HOST or http://HOST, with :PORT if it has its own") from None
+
+
+def _authority(host: str, port: int, default_port: int) -> bytes:
     name = f"[{host}]" if ":" in host else host
-    return (name if port in {None, 80} else f"{name}:{port}").encode("ascii")
+    return (name if port == default_port else f"{name}:{port}").encode("ascii")
 
 
 def _lines(headers: Headers) -> bytes:

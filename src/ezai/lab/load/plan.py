@@ -1,0 +1,106 @@
+"""What a load asks for, how often, and how its clients behave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ezai.errors import ConfigurationError, SetupError
+from ezai.lab.mock.spec import MODEL_PREFIX, parse
+
+WireName = Literal["anthropic", "openai"]
+
+_RESOURCES: dict[WireName, str] = {"anthropic": "messages", "openai": "chat/completions"}
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """A load. Arrivals are open-loop at `rate`, or `concurrency` streams run at a time; one of the two is more than 0.
+
+    It starts streams for `duration_s` or until there were `streams` of them, whichever is first and more than 0, then
+    lets the running ones finish.
+    """
+
+    url: str
+    wire: WireName = "anthropic"
+    model: str = "mock"
+    max_tokens: int = 4096
+    is_streamed: bool = True
+    rate: float = 0.0
+    """New streams a second, whether earlier ones are done or not: a slow server does not slow down its load."""
+    concurrency: int = 0
+    duration_s: float = 0.0
+    streams: int = 0
+    open_limit: int = 5000
+    """More than this are not started but counted as shed."""
+    timeout_s: float = 120.0
+    """Of one stream, from its start."""
+    credential: str = ""
+    headers: Sequence[tuple[str, str]] = ()
+    ca_file: Path | None = None
+    keeps_connections: bool = True
+    expected_tokens: int | None = None
+    """Numbered words of a whole answer; None takes it from the name of a mock's model, where it is one."""
+    leave_after: int = 0
+    """Hang up after so many events."""
+    leave_chance: float = 1.0
+    """Which part of the clients do so."""
+    stop_after: int = 0
+    """Read no more after so many events, and stay."""
+    read_bytes_per_s: float = 0.0
+    """Read no faster than this."""
+    receive_buffer_bytes: int = 0
+    """The socket's, so that a slow reader is felt soon; 0 is the system's."""
+    seed: int = 0
+
+    def checked(self) -> LoadPlan:
+        """Itself. Raises `SetupError` for a plan that cannot be run."""
+        address = urlsplit(self.url)
+        if address.scheme not in _PORTS or not address.hostname:
+            raise SetupError(f"{self.url!r} is no URL that can be asked; give http://HOST:PORT.")
+        if (self.rate > 0) == (self.concurrency > 0):
+            raise SetupError("Give either a rate of arrivals or a number of streams at a time.")
+        if self.duration_s <= 0 and self.streams <= 0:
+            raise SetupError("Give a duration or a number of streams: a load has to end.")
+        return self
+
+    @property
+    def host(self) -> str:
+        """Where to connect to."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Where to connect to."""
+        address = urlsplit(self.url)
+        return address.port or _PORTS[address.scheme]
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the connection is."""
+        return urlsplit(self.url).scheme == "https"
+
+    @property
+    def target(self) -> str:
+        """What to ask for: the URL may be a base URL, with or without /v1, or the whole."""
+        resource = _RESOURCES[self.wire]
+        path = urlsplit(self.url).path.rstrip("/")
+        if path.endswith(f"/{resource}"):
+            return path
+        return f"{path}/{resource}" if path.endswith("/v1") else f"{path}/v1/{resource}"
+
+    def words_due(self) -> int | None:
+        """How many numbered words a whole answer has; None where that is not known."""
+        if self.expected_tokens is not None:
+            return self.expected_tokens
+        if self.model != "mock" and not self.model.startswith(MODEL_PREFIX):
+            return None
+        try:
+            behaviour = parse(self.model.removeprefix("mock").removeprefix("-"), "the model")
+        except ConfigurationError:
+            return None
+        return min(behaviour.tokens, self.max_tokens)

@@ -1,0 +1,50 @@
+"""The store of a process that serves: opened once, before anything is served, and closed last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ezai.ports import Clock
+from ezai.store.database import prepare
+from ezai.store.keys import KeyDigests, SqliteKeys
+from ezai.store.ledger import SqliteLedger
+from ezai.store.root_secret import load_root_secret
+from ezai.store.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The ports that the database stands behind. `keys` are up to date while the clock ticks."""
+
+    keys: SqliteKeys
+    ledger: SqliteLedger
+    writer: Writer
+    clock: Clock
+
+    async def aclose(self) -> None:
+        """Write what was given in, and let go of the database. Idempotent; nothing may be recorded afterwards."""
+        self.clock.unwatch(self.keys)
+        await self.keys.aclose()
+        await self.writer.aclose()
+
+
+async def open_store(path: Path, data_dir: Path, clock: Clock, environ: Mapping[str, str]) -> Store:
+    """Open the database at `path`, with the root secret of `data_dir`; each is made where there is none.
+
+    Brings the schema up to date first. Raises `SetupError`.
+    """
+    root = await asyncio.to_thread(load_root_secret, data_dir, environ.get("EZAI_ROOT_KEY"))
+    await asyncio.to_thread(prepare, path)
+    writer = Writer(path)
+    await writer.start()
+    try:
+        keys = SqliteKeys(writer, KeyDigests(root), clock, environ.get("EZAI_ADMIN_KEY"))
+        await keys.load()
+    except BaseException:
+        await writer.aclose()
+        raise
+    clock.watch(keys)
+    return Store(keys, SqliteLedger(writer, clock.epoch), writer, clock)

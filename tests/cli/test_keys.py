@@ -1,0 +1,204 @@
+"""`ezai keys`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ezai.errors import ConfigurationError, SetupError
+from ezai.policy.key_format import parse_key
+from ezai.store.keys import KeyDigests
+from ezai.store.root_secret import RootSecret, load_root_secret
+from tests.cli.store_commands import Commands, commands_on
+from tests.store.records import rows
+
+ROOT_KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def ezai(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Commands:
+    return commands_on(tmp_path, capsys, monkeypatch)
+
+
+def created(ezai: Commands, *arguments: str) -> tuple[str, str]:
+    """A new key, and its id."""
+    key = ezai.run("keys", "create", "--quiet", *arguments).removesuffix("\n")
+    parts = parse_key(key)
+    assert parts is not None, "nothing but the key is printed"
+    return key, parts.public_id
+
+
+def fields(out: str) -> dict[str, str]:
+    return dict(line.split(maxsplit=1) for line in out.splitlines())
+
+
+def test_a_key_is_shown_once(ezai: Commands) -> None:
+    out = ezai.run("keys", "create", "--name", "ci")
+    key = out.splitlines()[0]
+    parts = parse_key(key)
+    assert parts is not None
+    assert "shown this once" in out
+    assert "does not enforce" not in out
+    for arguments in (("list",), ("show", parts.public_id), ("revoke", parts.public_id)):
+        assert key not in ezai.run("keys", *arguments)
+        assert key[20:40] not in ezai.out
+        assert f"sk-ezai-{parts.public_id}_...{key[-4:]}" in ezai.out
+
+
+def test_what_is_stored_is_the_digest_under_the_root_secret(ezai: Commands) -> None:
+    key, public_id = created(ezai)
+    digests = KeyDigests(load_root_secret(ezai.data_dir, None))
+    (row,) = rows(ezai.database, "SELECT public_id, digest, pepper_id, last4 FROM virtual_key")
+    assert row == {
+        "public_id": public_id,
+        "digest": digests.digest(key.encode()),
+        "pepper_id": digests.id,
+        "last4": key[-4:],
+    }
+
+
+def test_every_term_is_kept_and_shown(ezai: Commands) -> None:
+    out = ezai.run(
+        *("keys", "create", "--name", "the [bold]app", "--account", "acme", "--admin"),
+        *("--models", "claude-*, gpt-4o", "--budget", "12.5", "--period", "month"),
+        *("--rpm", "60", "--tpm", "100000", "--concurrency", "4", "--expires", "30d"),
+    )
+    assert "does not enforce them yet" in out
+    parts = parse_key(out.splitlines()[0])
+    assert parts is not None
+    shown = fields(ezai.run("keys", "show", parts.public_id))
+    for moment in ("made", "expires"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", shown.pop(moment))
+    assert shown == {
+        "key": f"sk-ezai-{parts.public_id}_...{parts.last4}",
+        "state": "active",
+        "name": "the [bold]app",
+        "account": "acme",
+        "admin": "yes",
+        "models": "claude-*, gpt-4o",
+        "budget": "12.50 USD, month",
+        "rpm": "60",
+        "tpm": "100000",
+        "concurrency": "4",
+        "revoked": "-",
+    }
+    (row,) = rows(ezai.database, "SELECT created_at_ms, expires_at_ms, models FROM virtual_key")
+    assert row["expires_at_ms"] - row["created_at_ms"] == 30 * 86_400_000
+    assert row["models"] == "claude-*,gpt-4o"
+    assert "the [bold]app" in ezai.run("keys", "list"), "a name is no markup"
+
+
+def test_a_key_without_terms_may_do_everything(ezai: Commands) -> None:
+    _, public_id = created(ezai)
+    shown = fields(ezai.run("keys", "show", public_id))
+    assert {shown[name] for name in ("name", "account", "budget", "rpm", "tpm", "concurrency", "expires")} == {"-"}
+    assert (shown["models"], shown["admin"], shown["state"]) == ("all", "no", "active")
+
+
+def test_a_budget_without_a_period_is_for_ever(ezai: Commands) -> None:
+    _, public_id = created(ezai, "--budget", "5")
+    assert fields(ezai.run("keys", "show", public_id))["budget"] == "5.00 USD, total"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--budget", "-1"], "budget: has to be above zero"),
+        (["--budget", "0"], "budget: has to be above zero"),
+        (["--period", "day"], "period: is of a budget; give one."),
+        (["--rpm", "0"], "requests_per_minute: "),
+        (["--models", "a,,b"], "models: '' is no glob"),
+        (["--name", "a\tb"], "name: has control characters"),
+    ],
+)
+def test_terms_that_make_no_sense_are_refused_in_one_sentence(ezai: Commands, arguments: list[str], said: str) -> None:
+    with pytest.raises(SetupError, match=re.escape(said)) as refused:
+        ezai.run("keys", "create", *arguments)
+    assert "\n" not in str(refused.value)
+    assert rows(ezai.database, "SELECT * FROM virtual_key") == []
+    assert not (ezai.data_dir / "root.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--budget", "five"], "'five' is no amount in USD"),
+        (["--expires", "30"], "'30' is no duration"),
+        (["--expires", "0d"], "'0d' is no duration"),
+        (["--expires", "9999999999w"], "is no duration"),
+        (["--period", "year"], "invalid choice: 'year'"),
+        (["--rpm", "many"], "invalid int value"),
+    ],
+)
+def test_arguments_that_are_none_are_refused(ezai: Commands, arguments: list[str], said: str) -> None:
+    assert said in ezai.refused("keys", "create", *arguments)
+
+
+def test_the_list_says_of_each_whether_it_is_accepted(ezai: Commands) -> None:
+    assert "There are no keys" in ezai.run("keys", "list")
+    created(ezai, "--name", "first")
+    created(ezai, "--name", "second", "--admin")
+    _, public_id = created(ezai, "--name", "third")
+    ezai.run("keys", "revoke", public_id)
+    lines = ezai.run("keys", "list").splitlines()
+    states = {name: next(line for line in lines if name in line) for name in ("first", "second", "third")}
+    assert "active" in states["first"]
+    assert "active, admin" in states["second"]
+    assert "revoked" in states["third"]
+
+
+def test_revoking_is_told_and_may_be_repeated(ezai: Commands) -> None:
+    key, public_id = created(ezai)
+    assert "accepts it no more within a second" in ezai.run("keys", "revoke", key)
+    assert fields(ezai.run("keys", "show", public_id))["state"] == "revoked"
+    assert "was revoked before, at " in ezai.run("keys", "revoke", public_id)
+
+
+@pytest.mark.parametrize("action", ["show", "revoke"])
+def test_a_key_that_is_not_there_is_told(ezai: Commands, action: str) -> None:
+    with pytest.raises(SetupError, match="There is no key of this id"):
+        ezai.run("keys", action, "nothere0")
+
+
+def test_the_root_secret_may_come_from_the_environment(ezai: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EZAI_ROOT_KEY", ROOT_KEY)
+    key, _ = created(ezai)
+    assert not (ezai.data_dir / "root.key").exists()
+    (row,) = rows(ezai.database, "SELECT digest FROM virtual_key")
+    assert row["digest"] == KeyDigests(RootSecret(ROOT_KEY)).digest(key.encode())
+
+    monkeypatch.delenv("EZAI_ROOT_KEY")
+    with pytest.raises(SetupError, match="set EZAI_ROOT_KEY as the gateway has it"):
+        created(ezai)
+    monkeypatch.setenv("EZAI_ROOT_KEY", "short")
+    with pytest.raises(ConfigurationError, match="is shorter than 32 characters"):
+        created(ezai)
+
+
+def test_processes_that_make_keys_at_once_make_them_all(tmp_path: Path) -> None:
+    """From nothing: database, root secret and keys."""
+    program = """
+import argparse, sys
+from ezai.cli.keys import add_keys
+parser = argparse.ArgumentParser()
+add_keys(parser.add_subparsers())
+parsed = parser.parse_args(["keys", "create", "--quiet"])
+sys.exit(parsed.run(parsed))
+"""
+    environment = {"PATH": os.environ["PATH"], "EZAI_DATA_DIR": str(tmp_path / "data")}
+    command = [sys.executable, "-W", "error", "-c", program]
+    processes = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    done = [(*process.communicate(), process.returncode) for process in processes]
+    assert [(err, status) for _, err, status in done] == [("", 0)] * 3
+    digests = KeyDigests(load_root_secret(tmp_path / "data", None))
+    stored = {row["digest"] for row in rows(tmp_path / "data" / "ezai.db", "SELECT digest FROM virtual_key")}
+    assert stored == {digests.digest(out.strip().encode()) for out, _, _ in done}
+    assert len(stored) == 3

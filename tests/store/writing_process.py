@@ -1,0 +1,35 @@
+"""A process that records requests until it is killed, and says of each that its settlement was awaited.
+
+python -m tests.store.writing_process DATABASE
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from itertools import count
+from pathlib import Path
+
+from ezai.store.ledger import SqliteLedger
+from tests.store.records import EPOCH_S, intent, settlement, writing
+
+
+async def main(path: Path) -> None:
+    async with writing(path) as writer, asyncio.TaskGroup() as group:
+        ledger = SqliteLedger(writer, lambda: EPOCH_S)
+        numbers = count()
+        for _ in range(8):
+            group.create_task(_record(ledger, numbers))
+
+
+async def _record(ledger: SqliteLedger, numbers: count[int]) -> None:
+    for number in numbers:
+        mine = intent(f"req_{os.getpid()}_{number}")
+        await ledger.intend(mine)
+        await ledger.settle(settlement(mine))
+        os.write(1, f"{mine.request_id}\n".encode())
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
