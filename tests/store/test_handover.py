@@ -77,7 +77,7 @@ def test_in_vain_it_stands_still_ever_more_rarely() -> None:
         seen.append(loop.delays[0])
         loop.fire()
     assert seen[:3] == [PATIENCE_S, 2 * PATIENCE_S, 4 * PATIENCE_S]
-    assert seen[-1] == 1.0
+    assert seen[-1] == 0.05
     hand_over.finished(1)
     hand_over.given(loop)
     loop.fire()

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 PATIENCE_S = 0.002
 STANDSTILL_S = 0.005
 """At most. What is not done then waits for a disk, not for the loop, and the loop waits for it ever more rarely."""
-_MAX_PATIENCE_S = 1.0
+_MAX_PATIENCE_S = 0.05
 
 
 class HandOver:

@@ -90,7 +90,7 @@ class SqliteLedger:
                 intent.dialect,
                 intent.requested_model[:MAX_TEXT_CHARS],
                 intent.route[:MAX_TEXT_CHARS],
-                intent.streamed,
+                int(intent.streamed),
                 now_ms,
             )
         attempt = (
