@@ -53,6 +53,7 @@ def test_every_key_of_the_configuration_is_documented() -> None:
         ("server", config.ServerConfig),
         ("limits", config.LimitsConfig),
         ("log", config.LogConfig),
+        ("store", config.StoreConfig),
     ):
         defaults = msgspec.to_builtins(kind())
         assert shown[section] == defaults, section

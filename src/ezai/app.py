@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from ezai.config import AnthropicUpstream as AnthropicUpstreamConfig
-from ezai.config import Config, RouteConfig, TimeoutsConfig, UpstreamConfig
+from ezai.config import Config, PriceConfig, RouteConfig, TimeoutsConfig, UpstreamConfig
 from ezai.config import EmbeddedUpstream as EmbeddedUpstreamConfig
 from ezai.errors import ConfigurationError, NotFound
 from ezai.models.reference import LocalModel
 from ezai.observe.metrics import CONTENT_TYPE, Metrics
 from ezai.observe.request_log import RequestLog
 from ezai.pipeline.driver import StreamRegistry
+from ezai.policy.pricing import Price, price_of
 from ezai.policy.routing import Route, Target, find_route
-from ezai.ports import KeyStore, Ports, Timeouts
+from ezai.ports import KeyStore, Ledger, Ports, Timeouts
 from ezai.server.dataplane import DataPlane, DataPlaneSettings
 from ezai.server.edge import EdgeSettings
 from ezai.server.models import ListedModel
+from ezai.store.prices import LibraryPrices, PricedUpstream
 from ezai.system import RandomIds, SystemClock
 from ezai.translate.base import ANTHROPIC
 from ezai.upstreams.anthropic import AnthropicUpstream
@@ -50,18 +53,23 @@ class Gateway:
     clock: SystemClock
     models: tuple[ListedModel, ...]
     upstreams: tuple[AnyUpstream, ...]
+    prices: LibraryPrices
 
     async def aclose(self) -> None:
         for upstream in self.upstreams:
             await upstream.aclose()
 
 
-def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: float | None = None) -> Gateway:
+def build(config: Config, keys: KeyStore, ledger: Ledger, embedded: Embedded | None, clock: SystemClock) -> Gateway:
     """Compose. Opens nothing and awaits nothing; `embedded` is there when the configuration has such an upstream."""
-    clock = SystemClock() if tick_s is None else SystemClock(tick_s)
     names = _embedded_names(config, embedded)
     routes = tuple(_route(item, names) for item in config.routes)
     upstreams = tuple(_upstream(item, config, embedded, clock) for item in config.upstreams)
+    prices = LibraryPrices(
+        {item.name: _priced(item) for item in config.upstreams},
+        {model: _price(item) for model, item in config.prices.items()},
+        clock.epoch,
+    )
     registry = StreamRegistry(config.limits.streams)
     metrics = Metrics(registry.__len__)
     ports = Ports(
@@ -69,7 +77,8 @@ def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: 
         upstreams={upstream.name: upstream for upstream in upstreams},
         timeouts={item.name: _timeouts(item.timeouts) for item in config.upstreams},
         keys=keys,
-        ledger=RequestLog(),
+        ledger=ledger,
+        prices=prices,
         clock=clock,
         ids=RandomIds(),
         event_limit_bytes=config.limits.event_mib * MIB,
@@ -88,7 +97,7 @@ def build(config: Config, keys: KeyStore, embedded: Embedded | None, *, tick_s: 
         receipt_s=config.limits.request_receive,
         connection_limit=config.limits.connections,
     )
-    return Gateway(DataPlane(ports, registry, settings), edge, registry, clock, models, upstreams)
+    return Gateway(DataPlane(ports, registry, settings), edge, registry, clock, models, upstreams, prices)
 
 
 def _upstream(item: UpstreamConfig, config: Config, embedded: Embedded | None, clock: SystemClock) -> AnyUpstream:
@@ -127,6 +136,24 @@ def _anthropic(item: AnthropicUpstreamConfig, clock: SystemClock, egress: Egress
 def _route(item: RouteConfig, embedded: dict[str, str]) -> Route:
     targets = tuple(Target(target.upstream, target.model or embedded.get(target.upstream)) for target in item.targets)
     return Route(item.model, targets, item.display_name)
+
+
+def _priced(item: UpstreamConfig) -> PricedUpstream:
+    if isinstance(item, EmbeddedUpstreamConfig):
+        return PricedUpstream("embedded")
+    return PricedUpstream("anthropic" if isinstance(item, AnthropicUpstreamConfig) else "openai", item.base_url)
+
+
+def _price(item: PriceConfig) -> Price:
+    cache = (item.cache_read, item.cache_write, item.cache_write_1h)
+    return price_of(
+        _decimal(item.input), _decimal(item.output), *(usd if usd is None else _decimal(usd) for usd in cache)
+    )
+
+
+def _decimal(usd: float) -> Decimal:
+    """The number as it was written: the shortest decimal that means this float."""
+    return Decimal(repr(usd))
 
 
 def _timeouts(item: TimeoutsConfig) -> Timeouts:

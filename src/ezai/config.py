@@ -22,6 +22,7 @@ from ezai.upstreams.http.request import RequestWriter
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Usd = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 MAX_PORT = 65535
@@ -55,6 +56,22 @@ class LimitsConfig(_Section, frozen=True):
     request_receive: Seconds = 60
     commit_after: Seconds = 10
     keep_alive: Seconds = 10
+
+
+class StoreConfig(_Section, frozen=True):
+    """Where keys and the record of use are kept."""
+
+    url: str = "sqlite:///ezai.db"
+
+
+class PriceConfig(_Section, frozen=True):
+    """What a model costs, in USD per million tokens; above the price library. An unsaid cache price is the input's."""
+
+    input: Usd
+    output: Usd
+    cache_read: Usd | None = None
+    cache_write: Usd | None = None
+    cache_write_1h: Usd | None = None
 
 
 class LogConfig(_Section, frozen=True):
@@ -135,7 +152,9 @@ class Config(_Section, frozen=True):
 
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
+    store: StoreConfig = StoreConfig()
     log: LogConfig = LogConfig()
+    prices: dict[str, PriceConfig] = {}
     upstreams: list[UpstreamConfig] = []
     routes: list[RouteConfig] = []
     data_dir: Path = Path()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ezai.policy.keys import Credentials, VirtualKey
+from ezai.policy.pricing import Price, Tariff
 from ezai.policy.routing import Route
 from ezai.protocol.end import End
 from ezai.translate.base import Headers, UpstreamFacts, UpstreamRequest
@@ -27,6 +28,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "Ports",
+    "Prices",
     "Timeouts",
     "Upstream",
     "UpstreamFacts",
@@ -124,6 +126,12 @@ class AttemptIntent:
     upstream: str
     upstream_model: str
     streamed: bool
+    account: str
+    """Of the key; empty: none."""
+    dialect: str
+    """That the client speaks."""
+    route: str
+    """The glob of the route that was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +143,36 @@ class AttemptSettlement:
     final: bool
     first_event_after_s: float | None
     duration_s: float
+    upstream_request_id: str | None
+    price: Price | None
+    """That was applied; None where none is known, and then there is no cost either."""
+    cost_nanousd: int | None
 
 
 class Ledger(Protocol):
     """The record of use. Both calls return when the record is safe."""
 
     async def intend(self, intent: AttemptIntent) -> None:
-        """Record an attempt before it costs anything."""
+        """Record an attempt before it costs anything, and with its first attempt the request.
+
+        Raises `Overloaded` where that cannot be done now: then nothing was recorded, and there is nothing to settle.
+        Cancelling the wait does not take the record back.
+        """
         ...
 
     async def settle(self, settlement: AttemptSettlement) -> None:
-        """Record the end of an attempt; called exactly once for each intent."""
+        """Record the end of an attempt; called exactly once for each intent.
+
+        Raises `Overloaded` where the record cannot be kept. Cancelling the wait does not take it back.
+        """
+        ...
+
+
+class Prices(Protocol):
+    """What models cost."""
+
+    async def find(self, upstream: str, model: str) -> Tariff | None:
+        """What that model costs now on that upstream; None where nobody knows."""
         ...
 
 
@@ -225,6 +252,7 @@ class Ports:
     timeouts: Mapping[str, Timeouts]
     keys: KeyStore
     ledger: Ledger
+    prices: Prices
     clock: Clock
     ids: Ids
     event_limit_bytes: int = 8 * 1024 * 1024

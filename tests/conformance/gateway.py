@@ -28,8 +28,9 @@ from ezai.pipeline.driver import StreamRegistry
 from ezai.ports import KeyStore
 from ezai.protocol.sse import SseDecoder, parse_frame
 from ezai.server.listener import Listener, bind
+from ezai.system import SystemClock
 from ezai.upstreams.embedded import EmbeddedEndpoint
-from tests.pipeline.fakes import DONE, FakeKeys, chunk, usage_chunk
+from tests.pipeline.fakes import DONE, FakeKeys, FakeLedger, chunk, usage_chunk
 from tests.upstreams.http.scripted import EOF, Script, ScriptedServer, scripted_server
 
 T = TypeVar("T")
@@ -144,7 +145,8 @@ async def gateway(*scripts: Script, options: Options | None = None) -> AsyncIter
         )
         endpoint = chosen.endpoint or (lambda: EmbeddedEndpoint(upstream.url, "child-key"))
         model = LocalModel(Path("secret-dir/secret-name.gguf"), "smollm2-135m", 8192)
-        made = build(config, chosen.keys, Embedded(model, "SmolLM2", 8192, endpoint), tick_s=TICK_S)
+        child = Embedded(model, "SmolLM2", 8192, endpoint)
+        made = build(config, chosen.keys, FakeLedger(), child, SystemClock(TICK_S))
         listener = Listener(made.data_plane, made.edge)
         listening = bind("127.0.0.1", 0)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

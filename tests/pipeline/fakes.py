@@ -18,6 +18,7 @@ from ezai.pipeline.driver import StreamRegistry, run_plain
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.stream import Head
 from ezai.policy.keys import Credentials, VirtualKey
+from ezai.policy.pricing import Price, Tariff
 from ezai.policy.routing import Route, Target
 from ezai.ports import AttemptIntent, AttemptSettlement, Headers, Ports, Timeouts, UpstreamRequest, Watcher
 from ezai.protocol.anthropic.requests import read_request
@@ -95,6 +96,16 @@ class FakeLedger:
         assert settlement.intent in self.intents, "settled without an intent"
         assert all(settlement.intent != earlier.intent for earlier in self.settlements), "settled twice"
         self.settlements.append(settlement)
+
+
+class FakePrices:
+    """The same price for everything, or none."""
+
+    def __init__(self, price: Price | None = None) -> None:
+        self.tariff = None if price is None else Tariff(price)
+
+    async def find(self, upstream: str, model: str) -> Tariff | None:
+        return self.tariff
 
 
 class FakeExchange:
@@ -212,6 +223,7 @@ class Dialogue:
         *,
         stream: bool = True,
         timeouts: Timeouts | None = None,
+        price: Price | None = None,
         **fields: Any,
     ) -> None:
         body = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}], **fields}
@@ -228,6 +240,7 @@ class Dialogue:
             timeouts={"fake": timeouts or Timeouts()},
             keys=FakeKeys(),
             ledger=self.ledger,
+            prices=FakePrices(price),
             clock=self.clock,
             ids=FakeIds(),
         )
@@ -389,6 +402,7 @@ __all__ = [
     "FakeIds",
     "FakeKeys",
     "FakeLedger",
+    "FakePrices",
     "FakeUpstream",
     "chunk",
     "usage_chunk",

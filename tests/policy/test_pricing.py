@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -24,6 +24,7 @@ usages = st.builds(
     cache_read_input_tokens=tokens,
     output_tokens=tokens,
     thinking_tokens=tokens,
+    cache_creation_1h_input_tokens=tokens,
 )
 picousd = st.integers(0, 10**12)
 prices = st.builds(Price, picousd, picousd, picousd, picousd, picousd)
@@ -37,9 +38,10 @@ def test_an_answer_of_known_cost() -> None:
         output_tokens=340,
         thinking_tokens=300,
     )
-    # 1,200 x 3 + 340 x 15 + 100,000 x 0.3 + 1,500 x 3.75 + 500 x 6 millionths of a USD
-    assert cost_nanousd(usage, SONNET, cache_write_1h_tokens=500) == 47_325_000
     assert cost_nanousd(usage, SONNET) == 46_200_000
+    # 1,200 x 3 + 340 x 15 + 100,000 x 0.3 + 1,500 x 3.75 + 500 x 6 millionths of a USD
+    for_an_hour = msgspec.structs.replace(usage, cache_creation_1h_input_tokens=500)
+    assert cost_nanousd(for_an_hour, SONNET) == 47_325_000
 
 
 def test_prices_finer_than_a_nano_usd_a_token_are_exact() -> None:
@@ -49,11 +51,11 @@ def test_prices_finer_than_a_nano_usd_a_token_are_exact() -> None:
     assert cost_nanousd(Usage(cache_read_input_tokens=1_000_000), price) == 2_800_000
 
 
-@given(usages, prices, tokens)
-def test_the_cost_is_the_sum_to_the_nearest_nano_usd(usage: Usage, price: Price, written_1h: int) -> None:
-    cost = cost_nanousd(usage, price, cache_write_1h_tokens=written_1h)
+@given(usages, prices)
+def test_the_cost_is_the_sum_to_the_nearest_nano_usd(usage: Usage, price: Price) -> None:
+    cost = cost_nanousd(usage, price)
     assert type(cost) is int
-    written_1h = min(written_1h, usage.cache_creation_input_tokens)
+    written_1h = min(usage.cache_creation_1h_input_tokens, usage.cache_creation_input_tokens)
     counts = (
         usage.input_tokens,
         usage.output_tokens,
@@ -68,6 +70,8 @@ def test_the_cost_is_the_sum_to_the_nearest_nano_usd(usage: Usage, price: Price,
 @given(usages, prices, st.sampled_from(Usage.__struct_fields__), tokens)
 def test_more_usage_never_costs_less(usage: Usage, price: Price, field: str, more: int) -> None:
     larger = msgspec.structs.replace(usage, **{field: getattr(usage, field) + more})
+    dearer_1h = max(price.cache_write_picousd, price.cache_write_1h_picousd)
+    price = replace(price, cache_write_1h_picousd=dearer_1h)
     assert cost_nanousd(larger, price) >= cost_nanousd(usage, price) >= 0
 
 

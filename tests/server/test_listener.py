@@ -19,10 +19,10 @@ from ezai.models.reference import LocalModel
 from ezai.pipeline.driver import StreamRegistry
 from ezai.server import listener as listener_module
 from ezai.server.listener import Listener, bind
-from ezai.store.static_keys import StaticKeys
+from ezai.system import SystemClock
 from ezai.upstreams.embedded import EmbeddedEndpoint
 from tests.conformance.gateway import STREAM
-from tests.pipeline.fakes import FakeClock, chunk
+from tests.pipeline.fakes import FakeClock, FakeKeys, FakeLedger, chunk
 from tests.server.test_edge import (
     LOOPS,
     MORE_THAN_BUFFERS_HOLD,
@@ -83,7 +83,7 @@ async def served(*scripts: Script) -> AsyncIterator[Served]:
         )
         endpoint = EmbeddedEndpoint(upstream.url, "child-key")
         embedded = Embedded(LocalModel(Path("unused"), None, None), "up", 8192, lambda: endpoint)
-        gateway = build(config, StaticKeys(None), embedded)
+        gateway = build(config, FakeKeys(), FakeLedger(), embedded, SystemClock())
         clock = FakeClock()
         listener = Listener(gateway.data_plane, replace(gateway.edge, clock=clock))
         listening = bind("127.0.0.1", 0)
@@ -143,7 +143,7 @@ def test_stopping_twice_is_stopping(times: int, run: Run) -> None:
 
 def test_a_listener_that_never_started_can_be_stopped(run: Run) -> None:
     async def test() -> None:
-        gateway = build(Config(), StaticKeys(None), None)
+        gateway = build(Config(), FakeKeys(), FakeLedger(), None, SystemClock())
         await Listener(gateway.data_plane, gateway.edge).stop()
 
     run(test())

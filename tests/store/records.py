@@ -8,12 +8,13 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ezai.policy.pricing import Price
+from ezai.ports import AttemptIntent, AttemptSettlement
 from ezai.protocol.end import Cause, End, UsageSource
 from ezai.protocol.usage import Usage
 from ezai.store.database import BUSY_TIMEOUT_MS, make
@@ -76,39 +77,15 @@ def rows(path: Path, query: str, *values: object) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(query, values)]
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
-    request_id: str
-    number: int
-    key_id: str | None
-    requested_model: str
-    upstream: str
-    upstream_model: str
-    streamed: bool
-    account: str
-    dialect: str
-    route: str
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    intent: Intent
-    end: End
-    final: bool
-    first_event_after_s: float | None
-    duration_s: float
-    upstream_request_id: str | None
-    price: Price | None
-    cost_nanousd: int | None
-
-
-def intent(request_id: str = "req_1", number: int = 1, **fields: Any) -> Intent:
-    plain = Intent(
+def intent(request_id: str = "req_1", number: int = 1, **fields: Any) -> AttemptIntent:
+    plain = AttemptIntent(
         request_id, number, "ab12cd34", "claude-x", "main", "claude-x-1", True, "acme", "anthropic", "claude-*"
     )
     return replace(plain, **fields)
 
 
-def settlement(of: Intent, *, final: bool = True, cause: str = Cause.FINISHED, **fields: Any) -> Settlement:
+def settlement(
+    of: AttemptIntent, *, final: bool = True, cause: str = Cause.FINISHED, **fields: Any
+) -> AttemptSettlement:
     end = End(cause, USAGE, UsageSource.UPSTREAM, "end_turn")
-    return replace(Settlement(of, end, final, 0.12, 3.3, "req_upstream", PRICE, 8_940_000), **fields)
+    return replace(AttemptSettlement(of, end, final, 0.12, 3.3, "req_upstream", PRICE, 8_940_000), **fields)

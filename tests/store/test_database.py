@@ -18,8 +18,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from ezai.config import StoreConfig
 from ezai.errors import ConfigurationError, SetupError
-from ezai.store.database import DEFAULT_URL, SCHEMA, connect, make, make_file, prepare, schema_revision, sqlite_path
+from ezai.store.database import SCHEMA, connect, make, make_file, prepare, schema_revision, sqlite_path
 from ezai.store.engine import reading
 from ezai.store.migrate import upgrade
 from ezai.store.schema import metadata
@@ -42,7 +43,7 @@ def tables(path: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("url", "path"),
     [
-        (DEFAULT_URL, "/data/ezai.db"),
+        (StoreConfig().url, "/data/ezai.db"),
         ("sqlite:///sub/x.db", "/data/sub/x.db"),
         ("sqlite:////srv/x.db", "/srv/x.db"),
     ],

@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 from ezai.errors import ConfigurationError, SetupError
 from ezai.policy.key_format import parse_key
 from ezai.policy.key_terms import KeyTerms
-from ezai.policy.keys import Credentials, read_credentials
+from ezai.policy.keys import Credentials, VirtualKey, read_credentials
 from ezai.store import engine
 from ezai.store.key_records import KeyRecord, create_key, find_key, list_keys, revoke_key
-from ezai.store.keys import ADMIN_ID, KeyDigests, SqliteKeys, StoredKey
+from ezai.store.keys import ADMIN_ID, KeyDigests, SqliteKeys
 from ezai.store.opening import Store, open_store
 from ezai.store.root_secret import RootSecret, load_root_secret
 from tests.pipeline.fakes import FakeClock
@@ -197,7 +197,7 @@ def test_a_key_comes_with_its_terms(database: Path) -> None:
     async def scenario() -> None:
         async with serving(database) as (keys, _, _):
             assert await keys.find(Credentials((key,))) == (
-                StoredKey(record.parts.public_id, "acme", True, ("claude-*", "gpt-?")),
+                VirtualKey(record.parts.public_id, "acme", True, ("claude-*", "gpt-?")),
             )
 
     run(scenario())
@@ -256,7 +256,7 @@ def test_the_key_of_the_environment_is_an_admin(database: Path) -> None:
             assert keys.has_keys()
             for secret in ("sk-admi", "sk-admin2", "SK-ADMIN", "", "sk-", "admin"):
                 assert await found(keys, secret) == []
-            assert await keys.find(Credentials(("unknown", "sk-admin"))) == (StoredKey(ADMIN_ID, admin=True),)
+            assert await keys.find(Credentials(("unknown", "sk-admin"))) == (VirtualKey(ADMIN_ID, admin=True),)
             assert "sk-admin" not in repr(vars(keys))
 
     run(scenario())
@@ -274,7 +274,7 @@ def test_whatever_key_the_environment_names_lets_in_who_sends_it(database: Path,
 
     async def scenario() -> None:
         async with serving(database, admin_key=os.fsdecode(secret)) as (keys, _, _):
-            assert await keys.find(credentials) == (StoredKey(ADMIN_ID, admin=True),)
+            assert await keys.find(credentials) == (VirtualKey(ADMIN_ID, admin=True),)
 
     run(scenario())
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from ezai.errors import Overloaded
+from ezai.ports import AttemptIntent
 from ezai.protocol.end import Cause, End, UsageSource
 from ezai.protocol.usage import Usage
 from ezai.store.ledger import MAX_TEXT_CHARS, SqliteLedger
 from ezai.store.writer import Writer
-from tests.store.records import EPOCH_S, PRICE, Intent, intent, new_database, rows, run, settlement, writing
+from tests.store.records import EPOCH_S, PRICE, intent, new_database, rows, run, settlement, writing
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def on_ledger(database: Path, *work: Any) -> None:
     run(scenario())
 
 
-def intending(what: Intent) -> Any:
+def intending(what: AttemptIntent) -> Any:
     return lambda ledger: ledger.intend(what)
 
 

@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 
+from ezai.ports import AttemptSettlement
 from ezai.protocol.end import End, UsageSource
 from ezai.protocol.usage import Usage
 from ezai.store import engine
 from ezai.store.ledger import SqliteLedger
 from ezai.store.usage_report import GROUPINGS, Grouping, UsageRow, add_up, count_requests, total
-from tests.store.records import Settlement, intent, new_database, run, settlement, writing
+from tests.store.records import intent, new_database, run, settlement, writing
 
 DAY_S = 86_400
 
 
-def used(request_id: str, number: int = 1, *, tokens: int = 10, cost: int | None = 100, **fields: Any) -> Settlement:
+def used(
+    request_id: str, number: int = 1, *, tokens: int = 10, cost: int | None = 100, **fields: Any
+) -> AttemptSettlement:
     end = End("finished", Usage(tokens, 1, 2, tokens * 2, 0), UsageSource.UPSTREAM)
     mine = intent(request_id, number, **fields)
     return settlement(mine, end=end, cost_nanousd=cost, final=number == 1 or cost is not None)
@@ -34,7 +37,7 @@ def database(tmp_path: Path) -> Path:
         async with writing(path) as writer:
             ledger = SqliteLedger(writer, lambda: now_s)
 
-            async def record(what: Settlement) -> None:
+            async def record(what: AttemptSettlement) -> None:
                 await ledger.intend(what.intent)
                 await ledger.settle(what)
 

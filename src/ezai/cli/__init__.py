@@ -4,9 +4,12 @@ __init__.py   the arguments of every command, and how failures are told
 serve.py      ezai serve
 models.py     ezai models list | pull
 chat.py       ezai chat
+keys.py       ezai keys create | list | show | revoke
+usage.py      ezai usage
+arguments.py  kinds of arguments that several commands take
 lab.py        ezai mock, ezai bench
-keys.py       ezai keys: not offered before a running gateway knows stored keys
-usage.py      ezai usage: likewise
+keys.py       ezai keys create | list | show | revoke
+usage.py      ezai usage
 arguments.py  kinds of arguments that several commands take
 """
 
@@ -18,7 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ezai import __version__
+from ezai.cli.keys import add_keys
 from ezai.cli.lab import add_bench, add_mock
+from ezai.cli.usage import add_usage
 from ezai.errors import EzaiError
 
 
@@ -41,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_models(commands)
+    add_keys(commands)
+    add_usage(commands)
     _add_chat(commands)
     add_mock(commands)
     add_bench(commands)

@@ -142,10 +142,11 @@ def _revoke(parsed: argparse.Namespace) -> int:
 @contextmanager
 def _database(config_file: Path | None, *, writes: bool = False) -> Iterator[Connection]:
     from ezai.config import load
-    from ezai.store.database import DEFAULT_URL, prepare, sqlite_path
+    from ezai.store.database import prepare, sqlite_path
     from ezai.store.engine import reading, writing
 
-    path = sqlite_path(DEFAULT_URL, load(config_file).data_dir)
+    settings = load(config_file)
+    path = sqlite_path(settings.store.url, settings.data_dir)
     prepare(path)
     with (writing if writes else reading)(path) as connection:
         yield connection

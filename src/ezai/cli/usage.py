@@ -32,11 +32,12 @@ def add_usage(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _usage(parsed: argparse.Namespace) -> int:
     from ezai.config import load
-    from ezai.store.database import DEFAULT_URL, prepare, sqlite_path
+    from ezai.store.database import prepare, sqlite_path
     from ezai.store.engine import reading
     from ezai.store.usage_report import add_up, count_requests, total
 
-    path = sqlite_path(DEFAULT_URL, load(parsed.config).data_dir)
+    settings = load(parsed.config)
+    path = sqlite_path(settings.store.url, settings.data_dir)
     prepare(path)
     since_ms = None if parsed.since is None else time.time_ns() // 1_000_000 - parsed.since * 1000
     with reading(path) as connection:

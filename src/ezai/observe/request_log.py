@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from ezai.ports import AttemptIntent, AttemptSettlement, Outcome
+from ezai.ports import Outcome
 
 logger = logging.getLogger("ezai.requests")
 
 
 class RequestLog:
-    """The ports `Observer` and `Ledger`, kept as log lines."""
+    """The port `Observer`, kept as log lines."""
 
     def ended(self, outcome: Outcome) -> None:
         fields: dict[str, object] = {
@@ -34,19 +34,6 @@ class RequestLog:
                 "usage_source": str(end.usage_source),
             }
         logger.info("request ended", extra={"fields": fields})
-
-    # The port `Ledger`, for a gateway that keeps no store: attempts are told at level debug and not remembered.
-
-    async def intend(self, intent: AttemptIntent) -> None:
-        logger.debug("attempt begun", extra={"fields": _attempt(intent)})
-
-    async def settle(self, settlement: AttemptSettlement) -> None:
-        fields = {**_attempt(settlement.intent), "cause": str(settlement.end.cause), "final": settlement.final}
-        logger.debug("attempt ended", extra={"fields": fields})
-
-
-def _attempt(intent: AttemptIntent) -> dict[str, object]:
-    return {"request_id": intent.request_id, "attempt": intent.number, "upstream": intent.upstream}
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ezai.errors import RequestError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
+from ezai.errors import Overloaded, RequestError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
 from ezai.pipeline.relay import Relay
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import DeadlinePassed, Waiter
-from ezai.policy.routing import Target
+from ezai.policy.pricing import Tariff, cost_nanousd
+from ezai.policy.routing import Route, Target
 from ezai.ports import AttemptIntent, AttemptSettlement, Exchange, Ports, Timeouts, Upstream, UpstreamRequest
 from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.end import End
@@ -27,16 +28,19 @@ MAX_UNARY_BODY_BYTES = 64 * 1024 * 1024
 class Attempt:
     """One target asked once. Made by `begin`; whoever holds it must `settle` it."""
 
-    def __init__(self, request: GatewayRequest, target: Target, upstream: Upstream, ports: Ports) -> None:
-        self.upstream = upstream
+    def __init__(self, request: GatewayRequest, route: Route, target: Target, ports: Ports) -> None:
+        self.upstream: Upstream = ports.upstreams[target.upstream]
         self.upstream_model = target.model or request.message.model
         self.relay: Relay | None = None
-        self.timeouts: Timeouts = ports.timeouts[upstream.name]
+        self.timeouts: Timeouts = ports.timeouts[target.upstream]
         self._request = request
+        self._route = route
         self._ports = ports
-        self._translator = translator_for(upstream.facts, self.upstream_model, request.headers)
+        self._translator = translator_for(self.upstream.facts, self.upstream_model, request.headers)
         self._exchange: Exchange | None = None
         self._intent: AttemptIntent | None = None
+        self._tariff: Tariff | None = None
+        self._upstream_request_id: str | None = None
         self._started = ports.clock.now()
         self.first_event_after_s: float | None = None
         self._settled = False
@@ -61,17 +65,26 @@ class Attempt:
 
     async def begin(self, number: int) -> None:
         """Write the intent. Nothing has cost anything before this returns."""
+        self._tariff = await self._ports.prices.find(self.upstream.name, self.upstream_model)
+        key = self._request.key
         intent = AttemptIntent(
             request_id=self._request.id,
             number=number,
-            key_id=self._request.key.public_id if self._request.key else None,
+            key_id=key.public_id if key else None,
             requested_model=self._request.message.model,
             upstream=self.upstream.name,
             upstream_model=self.upstream_model,
             streamed=self._request.message.streamed,
+            account=key.account if key else "",
+            dialect=str(Dialect.ANTHROPIC),
+            route=self._route.model,
         )
-        self._intent = intent  # before the wait: a record that was perhaps written has to be settled
-        await self._ports.ledger.intend(intent)
+        self._intent = intent  # before the wait: one that is cancelled has been recorded, and has to be settled
+        try:
+            await self._ports.ledger.intend(intent)
+        except Overloaded:
+            self._intent = None
+            raise
 
     async def open_stream(self, waiter: Waiter) -> Sequence[MessagesEvent]:
         """Ask, and return the first events, which are no error. Raises the `RequestError` of whatever came instead."""
@@ -111,6 +124,7 @@ class Attempt:
         except DeadlinePassed:
             raise UpstreamTimeout("response_headers", self.timeouts.response_headers) from None
         self._exchange = exchange
+        self._upstream_request_id = _request_id(exchange)
         if exchange.status != 200:
             raise await self._refusal(exchange, waiter)
         return exchange
@@ -164,6 +178,7 @@ class Attempt:
         if self._settled or self._intent is None:
             return
         self._settled = True
+        price = self._tariff.price_for(end.usage) if self._tariff else None
         await self._ports.ledger.settle(
             AttemptSettlement(
                 intent=self._intent,
@@ -171,6 +186,9 @@ class Attempt:
                 final=final,
                 first_event_after_s=self.first_event_after_s,
                 duration_s=self._ports.clock.now() - self._started,
+                upstream_request_id=self._upstream_request_id,
+                price=price,
+                cost_nanousd=None if price is None else cost_nanousd(end.usage, price),
             )
         )
 
@@ -190,6 +208,14 @@ def _is_event_stream(exchange: Exchange) -> bool:
     return any(
         name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in exchange.headers
     )
+
+
+def _request_id(exchange: Exchange) -> str | None:
+    """What the upstream calls this request: Anthropic's header, or the one that most others have."""
+    for name, value in exchange.headers:
+        if name in (b"request-id", b"x-request-id"):
+            return value.decode("latin-1")
+    return None
 
 
 async def _collect(exchange: Exchange, limit_bytes: int) -> bytes:

@@ -8,6 +8,7 @@ from ezai.errors import NotFound, UpstreamMalformed
 from ezai.pipeline.attempts import Attempt
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import Waiter
+from ezai.policy.keys import check_model
 from ezai.policy.routing import find_route
 from ezai.ports import Ports
 
@@ -23,11 +24,11 @@ async def count_tokens(request: GatewayRequest, ports: Ports, waiter: Waiter) ->
     Raises `NotFound` for an unknown model or one whose upstream cannot count, else as an attempt does, and
     `Interrupted` when `waiter` is.
     """
-    target = find_route(ports.routes, request.message.model).targets[0]
-    upstream = ports.upstreams[target.upstream]
-    if not upstream.facts.counts_tokens:
+    check_model(request.key, request.message.model)
+    route = find_route(ports.routes, request.message.model)
+    attempt = Attempt(request, route, route.targets[0], ports)
+    if not attempt.upstream.facts.counts_tokens:
         raise NotFound("The upstream of this model does not count tokens.")
-    attempt = Attempt(request, target, upstream, ports)
     try:
         body = await attempt.count(waiter)
     finally:

@@ -23,6 +23,7 @@ from ezai.pipeline import ending
 from ezai.pipeline.attempts import Attempt
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import DeadlinePassed, Interrupted, Waiter
+from ezai.policy.keys import check_model
 from ezai.policy.routing import find_route
 from ezai.ports import Headers, Outcome, Ports
 from ezai.protocol.anthropic.answers import error_body, error_frame, read_answer
@@ -123,9 +124,9 @@ class Stream:
 
     async def _admit(self) -> Attempt:
         """Route and record: a row exists before any cost does."""
+        check_model(self._request.key, self._request.message.model)
         route = find_route(self._ports.routes, self._request.message.model)
-        target = route.targets[0]
-        attempt = Attempt(self._request, target, self._ports.upstreams[target.upstream], self._ports)
+        attempt = Attempt(self._request, route, route.targets[0], self._ports)
         self._attempt = attempt
         await attempt.begin(number=1)
         return attempt

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ezai.errors import AuthenticationFailed
+from ezai.errors import AuthenticationFailed, PermissionDenied
+from ezai.policy.routing import matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,12 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class VirtualKey:
-    """A key of this gateway; `public_id` is what may be shown and logged."""
+    """A key of this gateway; `public_id` is what may be shown and logged. `models` are globs; none is every model."""
 
     public_id: str
+    account: str = ""
+    admin: bool = False
+    models: tuple[str, ...] = ()
 
 
 def read_credentials(headers: Sequence[tuple[bytes, bytes]]) -> Credentials:
@@ -59,3 +63,9 @@ def authenticate(credentials: Credentials, found: Sequence[VirtualKey], *, open_
     if len(found) > 1:
         raise AuthenticationFailed("Two different keys were sent, in x-api-key and Authorization: send one.")
     return found[0]
+
+
+def check_model(key: VirtualKey | None, model: str) -> None:
+    """Raise `PermissionDenied` for a model that the key may not ask for. An open gateway has no key and no limits."""
+    if key is not None and key.models and not any(matches(glob, model) for glob in key.models):
+        raise PermissionDenied(f"model: this key may not ask for {model}; it may for {', '.join(key.models)}.")

@@ -54,14 +54,14 @@ class Tariff:
         return price
 
 
-def cost_nanousd(usage: Usage, price: Price, *, cache_write_1h_tokens: int = 0) -> int:
+def cost_nanousd(usage: Usage, price: Price) -> int:
     """What the usage costs at this price, to the nearest nano-USD.
 
-    `cache_write_1h_tokens` is the part of `cache_creation_input_tokens` that was written for an hour. Thinking is
-    part of the output, and what was read from or written to the cache is no part of the input (`protocol/usage.py`).
-    Zero usage costs nothing, and more usage never costs less.
+    Thinking is part of the output, what was written for an hour part of what was written to the cache, and neither
+    what was read from it nor what was written part of the input (`protocol/usage.py`). Zero usage costs nothing, and
+    more usage never costs less.
     """
-    written_1h = min(cache_write_1h_tokens, usage.cache_creation_input_tokens)
+    written_1h = min(usage.cache_creation_1h_input_tokens, usage.cache_creation_input_tokens)
     picousd = (
         usage.input_tokens * price.input_picousd
         + usage.output_tokens * price.output_picousd

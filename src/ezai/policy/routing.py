@@ -36,9 +36,14 @@ class Route:
 def find_route(routes: Sequence[Route], model: str) -> Route:
     """The first route whose glob matches, case included. Raises `NotFound`, in the words that clients parse."""
     for route in routes:
-        if _compiled(route.model).match(model):
+        if matches(route.model, model):
             return route
     raise NotFound(f"model: {model}")
+
+
+def matches(glob: str, model: str) -> bool:
+    """Whether the glob is one for this model, case included."""
+    return _compiled(glob).match(model) is not None
 
 
 @lru_cache(maxsize=1024)

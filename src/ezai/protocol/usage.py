@@ -18,12 +18,19 @@ class UsageReport(msgspec.Struct, frozen=True):
     cache_read_input_tokens: int | None = None
     output_tokens: int | None = None
     output_tokens_details: OutputDetails | None = None
+    cache_creation: CacheCreation | None = None
 
 
 class OutputDetails(msgspec.Struct, frozen=True):
     """The part of `output_tokens` that was thinking."""
 
     thinking_tokens: int | None = None
+
+
+class CacheCreation(msgspec.Struct, frozen=True):
+    """The part of `cache_creation_input_tokens` that was written for an hour, which has a price of its own."""
+
+    ephemeral_1h_input_tokens: int | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -34,6 +41,7 @@ class Usage(msgspec.Struct, frozen=True):
     cache_read_input_tokens: int = 0
     output_tokens: int = 0
     thinking_tokens: int = 0
+    cache_creation_1h_input_tokens: int = 0
 
     @property
     def prompt_tokens(self) -> int:
@@ -48,7 +56,7 @@ class Usage(msgspec.Struct, frozen=True):
         """
         if report is None:
             return self
-        details = report.output_tokens_details
+        details, creation = report.output_tokens_details, report.cache_creation
         return Usage(
             input_tokens=_overwrite(self.input_tokens, report.input_tokens),
             cache_creation_input_tokens=_overwrite(
@@ -57,6 +65,9 @@ class Usage(msgspec.Struct, frozen=True):
             cache_read_input_tokens=_overwrite(self.cache_read_input_tokens, report.cache_read_input_tokens),
             output_tokens=_overwrite(self.output_tokens, report.output_tokens),
             thinking_tokens=_overwrite(self.thinking_tokens, details.thinking_tokens if details else None),
+            cache_creation_1h_input_tokens=_overwrite(
+                self.cache_creation_1h_input_tokens, creation.ephemeral_1h_input_tokens if creation else None
+            ),
         )
 
 

@@ -6,7 +6,6 @@ writer.py        the one thread that holds the database: group commit
 handover.py      the event loop gives way to that thread at full load
 ledger.py        the record of use: the port Ledger
 keys.py          virtual keys in memory, as fresh as the clock's tick: the port KeyStore
-static_keys.py   the one key that the environment names, without a database
 prices.py        what models cost, by the file and by the price library
 root_secret.py   the root secret and what is derived from it
 

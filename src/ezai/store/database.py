@@ -20,7 +20,6 @@ from ezai.store.lock_file import held_alone
 SCHEMA = "0001"
 """The revision of the schema that this program reads and writes. Revisions are numbers of four digits."""
 
-DEFAULT_URL = "sqlite:///ezai.db"
 BUSY_TIMEOUT_MS = 5000
 """How long a connection waits for another process that writes."""
 

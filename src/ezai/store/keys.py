@@ -29,15 +29,6 @@ ADMIN_ID = "admin"
 CHECK_INTERVAL_S = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class StoredKey(VirtualKey):
-    """A key with its terms, as a request meets it. `models` empty is every model."""
-
-    account: str = ""
-    admin: bool = False
-    models: tuple[str, ...] = ()
-
-
 class KeyDigests:
     """Keys as the database has them: HMAC-SHA-256 under a pepper that it does not have.
 
@@ -104,7 +95,7 @@ class SqliteKeys:
         except UnicodeEncodeError:
             return None  # it came in no header
         if self._admin is not None and hmac.compare_digest(digest, self._admin):
-            return StoredKey(ADMIN_ID, admin=True)
+            return VirtualKey(ADMIN_ID, admin=True)
         held = self._known.by_digest.get(digest)
         if held is None or not hmac.compare_digest(digest, held.digest):
             return None
@@ -192,4 +183,4 @@ def _read_changed(known: _Known, pepper_id: str, cursor: sqlite3.Cursor) -> _Kno
 def _held(row: tuple[bytes, str, str, int, str, int | None]) -> _Held:
     digest, public_id, account, admin, models, expires_at_ms = row
     globs = tuple(models.split(",")) if models else ()
-    return _Held(digest, StoredKey(public_id, account, bool(admin), globs), expires_at_ms)
+    return _Held(digest, VirtualKey(public_id, account, bool(admin), globs), expires_at_ms)

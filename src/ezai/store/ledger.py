@@ -10,62 +10,16 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from ezai.policy.pricing import Price
-from ezai.protocol.end import End
+from ezai.ports import AttemptIntent, AttemptSettlement
 from ezai.store.writer import Writer
 
 logger = logging.getLogger("ezai.store")
 
 MAX_TEXT_CHARS = 256
 """Names that come from outside are cut to this: a model name may be as long as a body."""
-
-
-class Intent(Protocol):
-    """What is known before an attempt is dispatched. Stands here until `ezai.ports.AttemptIntent` has these fields."""
-
-    @property
-    def request_id(self) -> str: ...
-    @property
-    def number(self) -> int: ...
-    @property
-    def key_id(self) -> str | None: ...
-    @property
-    def account(self) -> str: ...
-    @property
-    def dialect(self) -> str: ...
-    @property
-    def route(self) -> str: ...
-    @property
-    def requested_model(self) -> str: ...
-    @property
-    def upstream(self) -> str: ...
-    @property
-    def upstream_model(self) -> str: ...
-    @property
-    def streamed(self) -> bool: ...
-
-
-class Settlement(Protocol):
-    """How an attempt ended. Stands here until `ezai.ports.AttemptSettlement` has these fields."""
-
-    @property
-    def intent(self) -> Intent: ...
-    @property
-    def end(self) -> End: ...
-    @property
-    def final(self) -> bool: ...
-    @property
-    def first_event_after_s(self) -> float | None: ...
-    @property
-    def duration_s(self) -> float: ...
-    @property
-    def upstream_request_id(self) -> str | None: ...
-    @property
-    def price(self) -> Price | None: ...
-    @property
-    def cost_nanousd(self) -> int | None: ...
 
 
 class SqliteLedger:
@@ -75,7 +29,7 @@ class SqliteLedger:
         self._writer = writer
         self._epoch = epoch
 
-    async def intend(self, intent: Intent) -> None:
+    async def intend(self, intent: AttemptIntent) -> None:
         """Record the attempt, and with the first one its request.
 
         Raises `Overloaded` where that cannot be done now; then there is nothing to settle.
@@ -102,7 +56,7 @@ class SqliteLedger:
         )
         await self._writer.write(partial(_intend, request, attempt))
 
-    async def settle(self, settlement: Settlement) -> None:
+    async def settle(self, settlement: AttemptSettlement) -> None:
         """Record the end of the attempt, and with the final one that of its request.
 
         Never refused for what waits already: there is at most one for each intent. An attempt that is not open, for
@@ -118,7 +72,7 @@ class SqliteLedger:
             usage.input_tokens,
             usage.cache_read_input_tokens,
             usage.cache_creation_input_tokens,
-            0,
+            usage.cache_creation_1h_input_tokens,
             usage.output_tokens,
             usage.thinking_tokens,
             str(end.usage_source),

@@ -19,8 +19,10 @@ from ezai.models.reference import resolve
 from ezai.policy.openness import is_loopback
 from ezai.ports import KeyStore
 from ezai.server.listener import Listener, bind
-from ezai.store.static_keys import StaticKeys
+from ezai.store.database import sqlite_path
+from ezai.store.opening import open_store
 from ezai.supervise.embedded import EmbeddedChild, EmbeddedSettings
+from ezai.system import SystemClock
 
 logger = logging.getLogger("ezai.supervise")
 
@@ -54,10 +56,12 @@ async def run(config: Config, announce: Callable[[Ready], None], environ: Mappin
 
     Raises `SetupError` when it cannot start. `announce` is called when the first request would be answered.
     """
-    keys = StaticKeys(environ.get("EZAI_ADMIN_KEY"))
-    _check_exposure(config, keys)
+    clock = SystemClock()
     async with AsyncExitStack() as running:
         signals = running.enter_context(StopSignals())
+        store = await open_store(sqlite_path(config.store.url, config.data_dir), config.data_dir, clock, environ)
+        running.push_async_callback(store.aclose)
+        _check_exposure(config, store.keys)
         listening = running.enter_context(closing(bind(config.server.host, config.server.port)))
         started = await signals.unless_stopped(_start_child(config))
         if started is None:
@@ -65,14 +69,15 @@ async def run(config: Config, announce: Callable[[Ready], None], environ: Mappin
         child, embedded = started
         if child is not None:
             running.push_async_callback(child.aclose)
-        gateway = build(config, keys, embedded)
+        gateway = build(config, store.keys, store.ledger, embedded, clock)
         running.push_async_callback(gateway.aclose)
-        gateway.clock.start()
-        running.callback(gateway.clock.stop)
+        await gateway.prices.load()
+        clock.start()
+        running.callback(clock.stop)
         listener = Listener(gateway.data_plane, gateway.edge)
         await listener.start(listening)
         running.push_async_callback(listener.stop)
-        announce(_ready(config, listening.getsockname()[1], gateway, keys))
+        announce(_ready(config, listening.getsockname()[1], gateway, store.keys))
         await signals.stopping.wait()
         await _end_streams(gateway, signals)
 
@@ -123,7 +128,7 @@ def _check_exposure(config: Config, keys: KeyStore) -> None:
     if not keys.has_keys() and not is_loopback(config.server.host):
         raise SetupError(
             f"There is no key yet, and {config.server.host} is open to other machines: "
-            "set EZAI_ADMIN_KEY, or listen on 127.0.0.1."
+            "make one with `ezai keys create`, set EZAI_ADMIN_KEY, or listen on 127.0.0.1."
         )
 
 
