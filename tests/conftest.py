@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 from pytest_socket import socket_allow_hosts
+
+# A shell that runs the tests in the background has SIGINT ignored for them, and every program they start would
+# inherit that; what is tested here is what a terminal's Ctrl-C does.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: the suite runs beside other work, and an example's time says nothing about it.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -15,6 +15,7 @@ from ezai.protocol.usage import Usage
 
 TEXT = st.text(max_size=20) | st.sampled_from(["\u2028", "\x85", "é😀", "\n\nevent: message_stop\n\n", "data:", "\r\n"])
 COUNT = st.integers(0, 10**9)
+INTEGER = st.integers(-(2**53) + 1, 2**53 - 1)  # what JavaScript holds exactly
 
 
 @st.composite
@@ -56,7 +57,7 @@ def _blocks(draw: st.DrawFn, index: int) -> list[MessagesEvent]:
         deltas = [events.thinking_delta(index, text) for text in draw(st.lists(TEXT, max_size=5))]
     else:
         start = events.block_start(index, {"type": "tool_use", "id": f"toolu_{index}", "name": "f", "input": {}})
-        tool_input = draw(st.dictionaries(TEXT, st.integers() | TEXT | st.booleans() | st.none(), max_size=3))
+        tool_input = draw(st.dictionaries(TEXT, INTEGER | TEXT | st.booleans() | st.none(), max_size=3))
         # Cut as text: a delta's partial_json is a string of whole characters.
         text = msgspec.json.encode(tool_input).decode()
         places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=4)))
