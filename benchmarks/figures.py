@@ -22,7 +22,7 @@ import msgspec
 ROOT = Path(__file__).parents[1]
 NO_MODEL = '[[upstreams]]\nname = "none"\nkind = "openai"\nbase_url = "http://127.0.0.1:9"\n'
 SHORT_PROMPT = [{"role": "user", "content": "Say hello."}]
-LONG_PROMPT = [{"role": "user", "content": "Write the numbers from 1 to 5000, separated by commas."}]
+LONG_PROMPT = [{"role": "user", "content": "Tell me a very long story about a dragon, with many chapters."}]
 RUNS = 20
 
 
