@@ -1,0 +1,40 @@
+"""/metrics: what ended how, without a word of a client's in a label."""
+
+from __future__ import annotations
+
+from tests.conformance.gateway import gateway, hello, run, streamed
+from tests.pipeline.fakes import chunk
+
+
+def test_requests_are_counted_by_how_they_ended() -> None:
+    async def test() -> None:
+        async with gateway(hello(), streamed(chunk("a"))) as running:
+            await running.post()
+            await running.events()
+            assert (await running.post(model="made-up-by-a-client")).status_code == 404
+            assert (await running.post(max_tokens="x")).status_code == 400
+            await running.until_idle()
+            response = await running.http.get("/metrics")
+            assert response.headers["content-type"].startswith("text/plain; version=")
+            lines = response.text.splitlines()
+            for line in (
+                'ezai_requests_total{cause="finished",status="200",upstream="local"} 1.0',
+                'ezai_requests_total{cause="upstream_truncated",status="200",upstream="local"} 1.0',
+                'ezai_requests_total{cause="not_found",status="404",upstream="none"} 1.0',
+                'ezai_requests_total{cause="invalid_request",status="400",upstream="none"} 1.0',
+                'ezai_tokens_total{kind="cache_read",upstream="local"} 4.0',
+                'ezai_time_to_first_event_seconds_count{upstream="local"} 2.0',
+                "ezai_open_requests 0.0",
+            ):
+                assert line in lines, line
+            assert "made-up-by-a-client" not in response.text
+
+    run(test())
+
+
+def test_metrics_of_an_open_gateway_are_for_its_own_machine() -> None:
+    async def test() -> None:
+        async with gateway() as running:
+            assert (await running.http.get("/metrics", headers={"host": "evil.example"})).status_code == 403
+
+    run(test())
