@@ -218,6 +218,12 @@ def test_a_server_that_lists_models_in_no_known_way(body: bytes, capsys: Capture
     assert re.fullmatch(r"ezai: [^\n]+\n", capsys.readouterr().err.strip() + "\n")
 
 
+def test_text_of_the_model_does_not_steer_the_terminal(capsys: Captured) -> None:
+    with beside(hello("a\x1b[2Kb\x07\x9bc\td\ne")) as gateway_:
+        assert main(["chat", "--url", gateway_.url, "Hi"]) == 0
+    assert capsys.readouterr().out == "a[2Kbc\td\ne\n"
+
+
 # Where the gateway is, and the key.
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -26,6 +27,8 @@ from ezai.upstreams.http import HttpClient
 MAX_TOKENS = 2048
 TIMEOUTS = Timeouts(idle=60)
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 Write = Callable[[str], object]
 
 
@@ -37,7 +40,7 @@ def chat(
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Ask `prompt`, or converse until the end of input. Returns 0, 1 after an answer that broke off, 130 stopped."""
-    base_url = url or environ.get("ANTHROPIC_BASE_URL") or _configured_url(config_file)
+    base_url = url or environ.get("ANTHROPIC_BASE_URL") or _configured_url(config_file, environ)
     with asyncio.Runner() as runner:
         talk = runner.run(_begin(base_url, _credential(environ), model))
         try:
@@ -80,7 +83,8 @@ def _turn(runner: asyncio.Runner, talk: Talk, prompt: str) -> int:
 
 
 def _to_stdout(text: str) -> None:
-    sys.stdout.write(text)
+    """Text of a model moves no cursor and sets no title: control characters but tab and line feed are left out."""
+    sys.stdout.write(_CONTROL.sub("", text))
     sys.stdout.flush()
 
 
@@ -228,7 +232,7 @@ def _credential(environ: Mapping[str, str]) -> str:
     return next((environ[name] for name in names if environ.get(name)), "")
 
 
-def _configured_url(config_file: Path | None) -> str:
-    server = config.load(config_file).server
+def _configured_url(config_file: Path | None, environ: Mapping[str, str]) -> str:
+    server = config.load(config_file, environ).server
     host = f"[{server.host}]" if ":" in server.host else server.host
     return f"http://{host}:{server.port}"
