@@ -45,8 +45,10 @@ def test_a_whole_load_is_clean(run: Run, wire: Any, is_streamed: bool) -> None:
             assert result.first_token.count == 4
             assert result.gap.count == (16 if is_streamed else 0)
             assert len(mock.journal.connections) == 2  # kept and used again
-            words = [bytes(f"[stream s{number}]", "ascii") for number in range(4)]
-            assert all(word in record.body for word, record in zip(words, mock.journal.requests, strict=True))
+            # Two at a time: which of the two reaches the upstream first is nobody's promise.
+            for number in range(4):
+                word = bytes(f"[stream s{number}]", "ascii")
+                assert sum(word in record.body for record in mock.journal.requests) == 1
 
     run(main())
 
