@@ -1,4 +1,4 @@
-"""What every test runs under: loopback only, and no blocking call inside an event loop."""
+"""What every test runs under: loopback only, no blocking call inside an event loop, and a watch for leaked keys."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 from pytest_socket import socket_allow_hosts
 
+from tests import canary
+
 # A shell that runs the tests in the background has SIGINT ignored for them, and every program they start would
 # inherit that; what is tested here is what a terminal's Ctrl-C does.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -20,6 +22,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("full", settings.get_profile("default"), max_examples=3000)
 settings.load_profile("full" if os.environ.get("EZAI_FULL") else "default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(canary.plugin(), "canary")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _watched_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    canary.WATCH.folders.append(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(autouse=True)

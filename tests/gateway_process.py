@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from tests import canary
 from tests.model_fixture import REPOSITORY_DATA_DIR
 from tests.supervise.processes import watched
 
@@ -68,7 +69,7 @@ class GatewayProcess:
         command = [sys.executable, "-m", "ezai", "serve", "--port", "0"]
         self._process = subprocess.Popen(
             command if config is None else [*command, "--config", str(config)],
-            env=clean_environment(**{"EZAI_DATA_DIR": str(REPOSITORY_DATA_DIR), **environment}),
+            env=clean_environment(**{"EZAI_DATA_DIR": str(REPOSITORY_DATA_DIR), "EZAI_LOG": "debug", **environment}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -118,6 +119,7 @@ class GatewayProcess:
     def _read_log(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
+            canary.WATCH.look("the log of a gateway process", line)
             with self._arrived:
                 self._lines.append(line)
                 self._arrived.notify_all()

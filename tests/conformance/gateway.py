@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx2
 import msgspec
 
-from ezai.app import Embedded, build
+from ezai.app import Embedded, Gateway, build
 from ezai.config import (
     Config,
     EmbeddedUpstream,
@@ -25,17 +25,20 @@ from ezai.config import (
 )
 from ezai.models.reference import LocalModel
 from ezai.pipeline.driver import StreamRegistry
-from ezai.ports import KeyStore
+from ezai.ports import KeyStore, Ledger
 from ezai.protocol.sse import SseDecoder, parse_frame
 from ezai.server.listener import Listener, bind
 from ezai.system import SystemClock
 from ezai.upstreams.embedded import EmbeddedEndpoint
+from tests import canary
 from tests.pipeline.fakes import DONE, FakeKeys, FakeLedger, chunk, usage_chunk
 from tests.upstreams.http.scripted import EOF, Script, ScriptedServer, scripted_server
 
 T = TypeVar("T")
 
 TICK_S = 0.01
+SHOWN = {"authorization": f"Bearer {canary.CLIENT_KEY}"}
+"""The credential that clients show, whether or not the gateway wants one."""
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 """The head of an upstream's stream; its body lasts until the connection closes."""
 ROUTES = [
@@ -143,24 +146,44 @@ async def gateway(*scripts: Script, options: Options | None = None) -> AsyncIter
             ],
             routes=ROUTES,
         )
-        endpoint = chosen.endpoint or (lambda: EmbeddedEndpoint(upstream.url, "child-key"))
+        endpoint = chosen.endpoint or (lambda: EmbeddedEndpoint(upstream.url, canary.UPSTREAM_KEY))
         model = LocalModel(Path("secret-dir/secret-name.gguf"), "smollm2-135m", 8192)
         child = Embedded(model, "SmolLM2", 8192, endpoint)
-        made = build(config, chosen.keys, FakeLedger(), child, SystemClock(TICK_S))
-        listener = Listener(made.data_plane, made.edge)
-        listening = bind("127.0.0.1", 0)
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        made.clock.start()
-        await listener.start(listening)
-        try:
-            async with httpx2.AsyncClient(base_url=url, timeout=30) as http:
-                yield Running(url, upstream, http, made.registry)
-        finally:
-            made.registry.close()
-            await listener.stop()
-            made.clock.stop()
-            await made.aclose()
-        assert len(made.registry) == 0
+        clock = SystemClock(TICK_S)
+        async with (
+            serving(config, chosen.keys, FakeLedger(), clock, child) as served,
+            httpx2.AsyncClient(base_url=served.url, timeout=30, headers=SHOWN) as http,
+        ):
+            yield Running(served.url, upstream, http, served.gateway.registry)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A gateway that answers at `url`."""
+
+    url: str
+    gateway: Gateway
+
+
+@asynccontextmanager
+async def serving(
+    config: Config, keys: KeyStore, ledger: Ledger, clock: SystemClock, child: Embedded | None = None
+) -> AsyncIterator[Served]:
+    """The configured gateway, on a free loopback port; at the end nothing is being served any more."""
+    made = build(config, keys, ledger, child, clock)
+    listener = Listener(made.data_plane, made.edge)
+    listening = bind("127.0.0.1", 0)
+    clock.start()
+    await listener.start(listening)
+    try:
+        yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", made)
+    finally:
+        canary.WATCH.look("the metrics", made.data_plane._settings.render_metrics())
+        made.registry.close()
+        await listener.stop()
+        clock.stop()
+        await made.aclose()
+    assert len(made.registry) == 0
 
 
 def run(test: Coroutine[Any, Any, T]) -> T:

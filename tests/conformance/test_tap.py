@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from ezai.config import AnthropicUpstream, UpstreamConfig
+from tests.canary import CLIENT_KEY, UPSTREAM_KEY
 from tests.conformance.gateway import STREAM, Options, Running, as_json, gateway, request, run, streamed
 from tests.conformance.test_routing_and_headers import holds_the_error_shape
-from tests.faults.raw import raw_client
-from tests.faults.raw import request as raw_request
 from tests.pipeline.test_dialogues import CLOSE, DELTA, HI, OPEN, START, STOP
+from tests.raw_client import raw_client
+from tests.raw_client import request as raw_request
 from tests.upstreams.http.scripted import EOF, HOLD
 
-UPSTREAM_KEY = "sk-upstream-canary"
 WHOLE = (START, OPEN, HI, CLOSE, DELTA, STOP)
 ANSWER: dict[str, Any] = {
     "id": "msg_u", "type": "message", "role": "assistant", "model": "real", "stop_reason": "end_turn",
@@ -68,12 +68,12 @@ def test_item_11_the_clients_credentials_stay_here() -> None:
     async def test() -> None:
         async with gateway(as_json(ANSWER), options=anthropic()) as running:
             secrets = {
-                "x-api-key": "sk-client-canary",
-                "authorization": "Bearer sk-client-canary",
+                "x-api-key": CLIENT_KEY,
+                "authorization": f"Bearer {CLIENT_KEY}",
                 "cookie": "a=canary",
             }
             await running.post(headers=secrets)
-            assert b"sk-client-canary" not in running.upstream.requests[0]
+            assert CLIENT_KEY.encode() not in running.upstream.requests[0]
             assert "cookie" not in sent_headers(running)
 
     run(test())
@@ -314,10 +314,10 @@ def test_item_71_leaving_stops_the_upstream(after: int) -> None:
         script: list[Any] = [STREAM + b"".join(WHOLE[:after]), HOLD] if after else [HOLD]
         async with gateway(script, options=anthropic()) as running:
             async with raw_client(running.url) as client:
-                await client.send(raw_request(stream=True))
+                client.send(raw_request(stream=True))
                 await running.upstream.until(lambda: len(running.upstream.requests) == 1)
                 if after:
-                    await client.reader.readuntil(b"\n\n")
+                    await client.until(b"\n\n")
             await running.upstream.until(lambda: running.upstream.peers[0].lost)
             await running.until_idle()
 

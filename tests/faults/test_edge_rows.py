@@ -12,14 +12,14 @@ import pytest
 
 from ezai.config import LimitsConfig
 from tests.conformance.gateway import Options, Running, gateway, hello, run
-from tests.faults.raw import Answer, head, raw_client, request
+from tests.raw_client import Answer, head, raw_client, request
 
 LIMITS = Options(limits=LimitsConfig(body_mib=1, header_kib=4, request_receive=0.1))
 
 
 async def sent(running: Running, data: bytes) -> Answer:
     async with raw_client(running.url) as client:
-        await client.send(data)
+        client.send(data)
         return await client.answer()
 
 
@@ -41,7 +41,7 @@ async def serves(running: Running) -> None:
 def test_c6_a_request_that_does_not_arrive_is_a_408(begun: bytes) -> None:
     async def test() -> None:
         async with gateway(hello(), options=LIMITS) as running, raw_client(running.url) as client:
-            await client.send(begun)
+            client.send(begun)
             answer = await client.answer()
             assert (answer.status, answer.error["error"]["type"]) == (408, "timeout_error")
             assert await client.rest() == b""
@@ -64,9 +64,9 @@ def test_c6_bytes_that_drip_do_not_extend_the_time() -> None:
         async with gateway(options=LIMITS) as running, raw_client(running.url) as client:
             answering = asyncio.ensure_future(client.answer())
             for byte in head("content-length: 100000") * 1000:
-                if answering.done() or client.writer.transport.is_closing():
+                if answering.done() or client.is_hung_up:
                     break
-                client.writer.write(bytes([byte]))
+                client.send(bytes([byte]))
                 await asyncio.sleep(0)
             assert (await answering).status == 408
 
@@ -104,7 +104,7 @@ def test_c7_a_chunked_body_without_end_is_a_413() -> None:
         piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
         async with gateway(hello(), options=Options(limits=LimitsConfig(body_mib=1))) as running:
             async with raw_client(running.url) as client:
-                await client.send(head("transfer-encoding: chunked") + piece * 17)
+                client.send(head("transfer-encoding: chunked") + piece * 17)
                 assert (await client.answer()).status == 413
             await serves(running)
             assert len(running.upstream.requests) == 1
@@ -126,7 +126,7 @@ def test_c7_a_length_shorter_than_the_body_breaks_the_next_request_not_the_gatew
     async def test() -> None:
         async with gateway(hello(), options=Options()) as running, raw_client(running.url) as client:
             whole = request()
-            await client.send(whole + b"surplus\r\n\r\n")
+            client.send(whole + b"surplus\r\n\r\n")
             assert (await client.answer()).status == 200
             assert await client.rest() == b"", "what follows cannot be trusted, so the connection ends"
             assert len(running.upstream.requests) == 1
@@ -138,7 +138,7 @@ def test_c7_a_client_that_hangs_up_inside_its_body_is_answered_by_nobody() -> No
     async def test() -> None:
         async with gateway(hello()) as running:
             async with raw_client(running.url) as client:
-                await client.send(head("content-length: 100") + b"{")
+                client.send(head("content-length: 100") + b"{")
             await serves(running)
             assert len(running.upstream.requests) == 1
 
@@ -196,7 +196,7 @@ def test_c9_what_two_readers_might_read_differently_is_a_400(corpus: str) -> Non
         async with gateway(hello(), options=Options()) as running:
             async with raw_client(running.url) as client:
                 # Behind it stands what an attacker would smuggle: it must not be seen as a request.
-                await client.send(SMUGGLING[corpus] + request())
+                client.send(SMUGGLING[corpus] + request())
                 answer = await client.answer()
                 assert (answer.status, answer.error["error"]["type"]) == (400, "invalid_request_error")
                 assert await client.rest() == b""
@@ -223,7 +223,7 @@ def test_c9_a_head_over_the_limit_is_a_431(bomb: bytes) -> None:
         options = Options(limits=LimitsConfig(header_kib=4))
         async with gateway(hello(), options=options) as running:
             async with raw_client(running.url) as client:
-                client.writer.write(bomb)
+                client.send(bomb)
                 answer = await client.answer()
                 assert (answer.status, answer.error["error"]["type"]) == (431, "invalid_request_error")
             await serves(running)
@@ -305,7 +305,7 @@ def test_c11_pipelined_requests_are_answered_in_order() -> None:
             gateway(hello("first"), hello("second"), options=Options()) as running,
             raw_client(running.url) as client,
         ):
-            await client.send(request() + request() + head(method="GET", path="/v1/models"))
+            client.send(request() + request() + head(method="GET", path="/v1/models"))
             for text in ("first", "second"):
                 answer = await client.answer()
                 assert msgspec.json.decode(answer.body)["content"][0]["text"] == text
@@ -370,7 +370,7 @@ def test_connections_over_the_limit_are_a_529() -> None:
         options = Options(limits=LimitsConfig(connections=2))
         async with gateway(options=options) as running, raw_client(running.url) as one, raw_client(running.url) as two:
             for client in (one, two):
-                await client.send(head(method="GET", path="/healthz"))
+                client.send(head(method="GET", path="/healthz"))
                 assert (await client.answer()).status == 200
             answer = await sent(running, head(method="GET", path="/healthz"))
             assert (answer.status, answer.error["error"]["type"]) == (529, "overloaded_error")
@@ -385,7 +385,7 @@ def test_streams_over_the_limit_are_a_529() -> None:
         options = Options(limits=LimitsConfig(streams=1))
         async with gateway([HOLD], hello(), options=options) as running:
             async with raw_client(running.url) as first:
-                await first.send(request())
+                first.send(request())
                 await running.upstream.until(lambda: len(running.upstream.requests) == 1)
                 response = await running.post()
                 assert (response.status_code, response.headers["retry-after"]) == (529, "1")

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ezai.observe.log import JsonFormatter, TextFormatter, start_logging
+from tests.canary import CLIENT_KEY, UPSTREAM_KEY
 from tests.conformance.gateway import Options, gateway, hello, run, streamed
 from tests.pipeline.fakes import FakeKeys, chunk
 
@@ -194,7 +195,7 @@ def test_lines_go_to_the_error_stream(capsys: pytest.CaptureFixture[str]) -> Non
 
 # Nothing of what was said.
 
-SECRETS = ("PROMPT", "ANSWER", "sk-client", "child-key")
+SECRETS = ("PROMPT", "ANSWER", CLIENT_KEY, UPSTREAM_KEY)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -206,16 +207,16 @@ def test_prompts_answers_and_credentials_are_in_no_line(form: Literal["text", "j
     said: dict[str, Any] = {"system": "PROMPT", "messages": [{"role": "user", "content": "PROMPT"}]}
 
     async def test() -> None:
-        options = Options(keys=FakeKeys(**{"sk-client": "public"}))
+        options = Options(keys=FakeKeys(**{CLIENT_KEY: "public"}))
         async with gateway(hello("ANSWER"), hello("ANSWER"), broken, cut, not_http, options=options) as running:
-            key = {"x-api-key": "sk-client"}
+            key = {"x-api-key": CLIENT_KEY}
             for stream in (True, False, True, False, True):
                 await running.post(headers=key, stream=stream, **said)
             assert len(running.upstream.requests) == 5
             wrong: tuple[dict[str, Any], ...] = ({"messages": "PROMPT"}, {"tools": "PROMPT"}, {"model": "x"})
             for fields in wrong:
                 assert (await running.post(headers=key, **{**said, **fields})).status_code >= 400
-            await running.post(headers={"authorization": "Bearer sk-client-not"}, **said)
+            await running.post(headers={"authorization": f"Bearer {CLIENT_KEY}-not"}, **said)
             await running.post("/v1/PROMPT", headers=key)
 
     run(test())

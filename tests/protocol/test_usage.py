@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 
-from ezai.protocol.usage import OutputDetails, Usage, UsageReport
+from ezai.protocol.usage import MAX_COUNT, OutputDetails, Usage, UsageReport
 from tests.properties.strategies import usages
 
 START = Usage(input_tokens=10, cache_read_input_tokens=40, output_tokens=1)
@@ -25,6 +26,12 @@ def test_a_zero_is_a_value() -> None:
 
 def test_a_negative_count_is_none() -> None:
     assert START.updated(UsageReport(input_tokens=-5)) == START
+
+
+@pytest.mark.parametrize("count", [MAX_COUNT + 1, 10**18, 10**30])
+def test_a_count_that_no_answer_can_have_is_none(count: int) -> None:
+    assert START.updated(UsageReport(output_tokens=count)) == START
+    assert START.updated(UsageReport(output_tokens=MAX_COUNT)).output_tokens == MAX_COUNT
 
 
 def test_thinking_is_part_of_the_output() -> None:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import socket
-import struct
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
 import uvloop
 
 from ezai.server.edge import EdgeProtocol
+from tests.canary import CLIENT_KEY
 from tests.conformance.gateway import STREAM, Options, Running, as_json, decoded, gateway, hello, request
 from tests.pipeline.fakes import DONE, FakeKeys, chunk, usage_chunk
+from tests.raw_client import LEAVES, Answer, RawClient, raw_client
 from tests.upstreams.http.scripted import EOF, HOLD, Script, until
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -52,147 +51,13 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 # The client's side.
 
-
-@dataclass
-class Answer:
-    """One whole answer off the wire."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return msgspec.json.decode(self.body)
-
-
-class RawClient(asyncio.Protocol):
-    """A client that knows no more of HTTP than where an answer ends."""
-
-    def __init__(self) -> None:
-        self._received = bytearray()
-        self._over = False
-        self._can_write = asyncio.Event()
-        self._can_write.set()
-        self._news: asyncio.Future[None] | None = None
-
-    # Called by the event loop.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        self._tell()
-
-    def eof_received(self) -> bool:
-        self._over = True
-        self._tell()
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._over = True
-        self._can_write.set()
-        self._tell()
-
-    def pause_writing(self) -> None:
-        self._can_write.clear()
-
-    def resume_writing(self) -> None:
-        self._can_write.set()
-
-    def _tell(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
-
-    # Speaking.
-
-    def send(self, data: bytes) -> None:
-        self.transport.write(data)
-
-    async def sent(self, data: bytes) -> None:
-        """Send, and return when the kernel has taken nearly all of it."""
-        self.transport.write(data)
-        await self._can_write.wait()
-
-    async def until(self, end: bytes) -> bytes:
-        """What comes up to and with `end`."""
-        while end not in self._received:
-            await self._more()
-        return self._take(self._received.index(end) + len(end))
-
-    async def exactly(self, size: int) -> bytes:
-        while len(self._received) < size:
-            await self._more()
-        return self._take(size)
-
-    async def rest(self) -> bytes:
-        """Everything until the gateway hangs up, kindly or not."""
-        while not self._over:
-            await self._more()
-        return self._take(len(self._received))
-
-    async def _more(self) -> None:
-        assert not self._over, f"the gateway hung up after {bytes(self._received)!r}"
-        self._news = asyncio.get_running_loop().create_future()
-        await self._news
-
-    def _take(self, size: int) -> bytes:
-        taken = bytes(self._received[:size])
-        del self._received[:size]
-        return taken
-
-    async def answer(self, *, to_head: bool = False) -> Answer:
-        status, *lines = (await self.until(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
-        fields = [line.partition(": ") for line in lines]
-        headers = {name: value for name, _, value in fields}
-        assert len(headers) == len(fields), "a header came twice"
-        body = b"" if to_head else await self._body(headers)
-        return Answer(int(status.split()[1]), headers, body)
-
-    async def _body(self, headers: dict[str, str]) -> bytes:
-        if "content-length" in headers:
-            return await self.exactly(int(headers["content-length"]))
-        assert headers["transfer-encoding"] == "chunked"
-        body = b""
-        while size := int(await self.until(b"\r\n"), 16):
-            body += (await self.exactly(size + 2))[:-2]
-        assert await self.until(b"\r\n") == b"\r\n"
-        return body
-
-    # Leaving.
-
-    def close(self) -> None:
-        self.transport.close()
-
-    def half_close(self) -> None:
-        """Send a FIN, and go on listening."""
-        self.transport.write_eof()
-
-    def reset(self) -> None:
-        sock = self.transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
-
-    def stop_reading(self) -> None:
-        self.transport.pause_reading()
-
-    def read_again(self) -> None:
-        self.transport.resume_reading()
-
-
-@asynccontextmanager
-async def connection_to(port: int) -> AsyncIterator[RawClient]:
-    """A client of what listens there, gone at the end of the block."""
-    _, client = await asyncio.get_running_loop().create_connection(RawClient, "127.0.0.1", port)
-    try:
-        yield client
-    finally:
-        client.transport.abort()
+SHOWN = f"authorization: Bearer {CLIENT_KEY}\r\n"
+"""On every request, whether or not the gateway wants a key."""
 
 
 def connected(running: Running) -> AbstractAsyncContextManager[RawClient]:
     """A client of the gateway, gone at the end of the block."""
-    return connection_to(int(running.url.rpartition(":")[2]))
+    return raw_client(running.url)
 
 
 def post(path: str = "/v1/messages", *, more: str = "", **fields: Any) -> bytes:
@@ -201,11 +66,11 @@ def post(path: str = "/v1/messages", *, more: str = "", **fields: Any) -> bytes:
 
 
 def get(path: str, method: str = "GET") -> bytes:
-    return f"{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
+    return f"{method} {path} HTTP/1.1\r\nhost: localhost\r\n{SHOWN}\r\n".encode()
 
 
 def whole(method: str, path: str, body: bytes, more: str = "") -> bytes:
-    head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{more}"
+    head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\n{SHOWN}content-type: application/json\r\n{more}"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -484,12 +349,7 @@ def test_every_answer_has_a_date_and_an_id(asked: bytes, run: Run) -> None:
 
 # A client that leaves.
 
-LEAVING: dict[str, Callable[[RawClient], None]] = {
-    "close": RawClient.close,
-    "half-close": RawClient.half_close,
-    "reset": RawClient.reset,
-}
-ways_to_leave = pytest.mark.parametrize("leave", LEAVING.values(), ids=LEAVING)
+ways_to_leave = pytest.mark.parametrize("leave", LEAVES.values(), ids=LEAVES)
 
 
 async def leaves(running: Running, client: RawClient, leave: Callable[[RawClient], None]) -> None:

@@ -7,7 +7,12 @@ Source: reference of the Messages API, "Response Message" and "Exact payloads".
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import msgspec
+
+MAX_COUNT = 1_000_000_000
+"""No count is larger, whatever an upstream says: a thousand times the largest context there is."""
 
 
 class UsageReport(msgspec.Struct, frozen=True):
@@ -52,7 +57,7 @@ class Usage(msgspec.Struct, frozen=True):
         """This usage after one more report.
 
         Reports are cumulative totals that overwrite; what a report leaves out, or sends as null, keeps its value
-        (both SDKs' accumulators do the same). A negative count is no count and is left out too.
+        (both SDKs' accumulators do the same). So is what is no count (`is_count`).
         """
         if report is None:
             return self
@@ -72,4 +77,9 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 def _overwrite(old: int, new: int | None) -> int:
-    return old if new is None or new < 0 else new
+    return new if is_count(new) else old
+
+
+def is_count(value: int | None) -> TypeGuard[int]:
+    """Whether it is a number of tokens that an answer can have."""
+    return value is not None and 0 <= value <= MAX_COUNT

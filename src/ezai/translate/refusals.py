@@ -7,11 +7,15 @@ Source: reference of the Messages API, section 6. The gateway's own credential f
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from ezai.errors import ContextOverflow, NotFound, RequestError, UpstreamRefused
 from ezai.protocol.openai.errors import ErrorObject, read_error
 from ezai.translate.base import Headers
+from ezai.translate.credentials import cut_from_bytes, cut_from_text
 
 MAX_MESSAGE_CHARS = 500
 MAX_RETRY_AFTER_S = 3600
@@ -53,9 +57,11 @@ _BY_TYPE = {
 }
 
 
-def chat_refusal(status: int, headers: Headers, body: bytes, requested_model: str) -> RequestError:
+def chat_refusal(
+    status: int, headers: Headers, body: bytes, requested_model: str, credentials: Sequence[str] = ()
+) -> RequestError:
     """An error answer of a Chat Completions upstream."""
-    error = read_error(body)
+    error = read_error(cut_from_bytes(body, credentials))
     if error is not None:
         if overflow := _overflow(error):
             return overflow
@@ -64,8 +70,9 @@ def chat_refusal(status: int, headers: Headers, body: bytes, requested_model: st
     return told(status, _sentence(status, error), retry_after_s=_retry_after(headers), error=error)
 
 
-def in_stream_refusal(error: ErrorObject, requested_model: str) -> RequestError:
+def in_stream_refusal(error: ErrorObject, requested_model: str, credentials: Sequence[str] = ()) -> RequestError:
     """An error object inside a 200 stream: mapped by the status it names, else by its type, else a 500."""
+    error = msgspec.structs.replace(error, message=cut_from_text(error.message, credentials))
     if isinstance(error.code, int) and 400 <= error.code < 600:
         status = error.code
     else:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from ezai.ports import Clock, Exchange, Headers, Timeouts, UpstreamFacts, UpstreamRequest
+from ezai.upstreams.credentials import credentials_of
 from ezai.upstreams.http import DIRECT, Egress, HttpClient
 
 Auth = Literal["auto", "x-api-key", "bearer"]
@@ -35,7 +37,7 @@ class AnthropicUpstream:
         egress: Egress = DIRECT,
     ) -> None:
         self.name = name
-        self.facts: UpstreamFacts = facts
+        self.facts: UpstreamFacts = replace(facts, credentials=credentials_of(api_key, headers))
         self._api_key = api_key
         self._auth = auth
         fields = [(key.lower().encode(), value.encode()) for key, value in (headers or {}).items()]

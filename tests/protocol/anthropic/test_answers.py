@@ -12,6 +12,8 @@ from ezai.errors import ContextOverflow, RequestError, UpstreamMalformed, Upstre
 from ezai.protocol.anthropic.answers import error_body, error_frame, read_answer
 from ezai.protocol.sse import parse_frame
 
+NOT_UTF8 = b'{"type":"message","usage":{},"content":"\xff"}'
+
 
 def every_error() -> list[RequestError]:
     made: list[RequestError] = []
@@ -63,7 +65,20 @@ def test_retry_advice() -> None:
     assert error.headers() == [(b"retry-after", b"3"), (b"x-should-retry", b"false")]
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"type":"error"}', b'{"type":"message"}', b"[" * 10_000])
+@pytest.mark.parametrize(
+    ("usage", "source"),
+    [(b'{"output_tokens":4}', "upstream"), (b'{"output_tokens":1.5}', "none"), (b'{"output_tokens":-4}', "none"),
+     (b'{"input_tokens":4}', "none"), (b"null", "none"), (b'"x"', "none")],
+)  # fmt: skip
+def test_usage_is_the_upstreams_where_it_counted_the_output(usage: bytes, source: str) -> None:
+    read = read_answer(b'{"type":"message","stop_reason":"end_turn","usage":%b}' % usage)
+    assert (read.usage_source, read.stop_reason) == (source, "end_turn")
+    assert read.usage.output_tokens == (4 if source == "upstream" else 0)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"{}", b'{"type":"error"}', b'{"type":"message"}', NOT_UTF8, b"[" * 10_000]
+)
 def test_a_body_that_is_no_message(body: bytes) -> None:
     with pytest.raises(UpstreamMalformed):
         read_answer(body)

@@ -18,6 +18,8 @@ from contextlib import asynccontextmanager
 from enum import Enum, auto
 from typing import Any, Literal, cast
 
+from tests import canary
+
 
 class Step(Enum):
     HOLD = auto()
@@ -76,6 +78,7 @@ class Peer(asyncio.Protocol):
         self.received += data
         while self.received and (end := self._end_of_request()) is not None:
             self._server.requests.append(bytes(self.received[:end]))
+            canary.WATCH.raw_upstream_request(self._server.requests[-1])
             del self.received[:end]
             self.requests += 1
             self.play(self._server.next_script())
@@ -219,7 +222,8 @@ class ScriptedServer:
         self.stop_listening()
         await asyncio.gather(*self._tunnels)
         for peer in self.peers:
-            peer.transport.abort()
+            if not peer.lost:
+                peer.transport.abort()
         await self.until(lambda: self.open_count == 0)
         await until(lambda: not _handshakes())
         assert self.listener is not None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from ezai.errors import RequestError, UpstreamMalformed, UpstreamRefused
 from ezai.protocol.anthropic.events import usage_report
+from ezai.protocol.end import UsageSource
 from ezai.protocol.sse import encode_frame
-from ezai.protocol.usage import Usage
+from ezai.protocol.usage import Usage, is_count
 
 _encode = msgspec.json.Encoder().encode
 
@@ -65,13 +66,26 @@ class _Answer(msgspec.Struct, frozen=True):
     stop_reason: str | None = None
 
 
-def read_answer(body: bytes) -> tuple[Usage, str | None]:
-    """Usage and stop reason of a whole message. Raises `UpstreamMalformed` for a body that is none."""
+class ReadAnswer(NamedTuple):
+    """What is read of a whole message. `usage_source` is `NONE` where its usage holds no count of the output."""
+
+    usage: Usage
+    usage_source: UsageSource
+    stop_reason: str | None
+
+
+def read_answer(body: bytes) -> ReadAnswer:
+    """Usage and stop reason of a whole message. Raises `UpstreamMalformed` for a body that is none, or not UTF-8."""
     try:
+        if not body.isascii():
+            body.decode()
         answer = msgspec.json.decode(body, type=_Answer)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamMalformed("The upstream answered with a body that is no message.") from None
-    return Usage().updated(usage_report(answer.usage)), answer.stop_reason
+    report = usage_report(answer.usage)
+    told = report is not None and is_count(report.output_tokens)
+    source = UsageSource.UPSTREAM if told else UsageSource.NONE
+    return ReadAnswer(Usage().updated(report), source, answer.stop_reason)
 
 
 def error_body(error: RequestError, request_id: str) -> bytes:
