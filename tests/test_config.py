@@ -110,6 +110,8 @@ SECTION_KEYS = [
     ("limits", "connections", 1),
     ("limits", "streams", 1),
     ("limits", "event_mib", 2),
+    ("limits", "queue_kib", 2),
+    ("limits", "reader_stall", 0.5),
     ("limits", "request_receive", 0.5),
     ("limits", "commit_after", 0.5),
     ("limits", "keep_alive", 3),
@@ -142,6 +144,8 @@ UPSTREAM_KEYS: dict[str, dict[str, Any]] = {
         "headers": {"x-team": "t"},
         "ca_file": "ca.pem",
         "proxy": "none",
+        "strip_fields": ["f"],
+        "mid_system": "hoist",
         "timeouts": TIMEOUTS,
     },
     "anthropic": {
@@ -173,7 +177,7 @@ def test_that_was_each_key_of_each_kind() -> None:
 
 
 def test_each_key_of_a_route_is_read(loaded: Load) -> None:
-    route = {"model": "a*", "display_name": "A", "targets": [{"upstream": "a", "model": "b"}]}
+    route = {"model": "a*", "display_name": "A", "targets": [{"upstream": "a", "model": "b", "max_output": 9}]}
     read = loaded(SERVER_UPSTREAM + toml_tables("routes", route)).routes
     assert msgspec.to_builtins(read) == [route]
     assert set(route) == set(RouteConfig.__struct_fields__)

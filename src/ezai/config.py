@@ -53,6 +53,8 @@ class LimitsConfig(_Section, frozen=True):
     connections: Positive = 4000
     streams: Positive = 2000
     event_mib: Positive = 8
+    queue_kib: Positive = 256
+    reader_stall: Seconds = 60
     request_receive: Seconds = 60
     commit_after: Seconds = 10
     keep_alive: Seconds = 10
@@ -126,6 +128,8 @@ class OpenAIUpstream(_Section, frozen=True, tag_field="kind", tag="openai"):
     headers: dict[str, str] = {}
     ca_file: str = ""
     proxy: str = "env"
+    strip_fields: list[str] = []
+    mid_system: Literal["fold", "native", "hoist"] = "fold"
     timeouts: TimeoutsConfig = TimeoutsConfig()
 
 
@@ -137,6 +141,7 @@ class TargetConfig(_Section, frozen=True):
 
     upstream: str
     model: str | None = None
+    max_output: Positive | None = None
 
 
 class RouteConfig(_Section, frozen=True):

@@ -36,7 +36,7 @@ Wire types and statuses: reference of the Messages API, "Errors".
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class EzaiError(Exception):
@@ -90,6 +90,10 @@ class RequestError(EzaiError):
         self.retry_after_s = retry_after_s
         self.should_retry = should_retry
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, also through another process: an error is often made of other values than its message."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
     @property
     def http_status(self) -> int:
         """The status of the answer, when the error comes before the answer has begun."""
@@ -108,6 +112,13 @@ class RequestError(EzaiError):
         if self.should_retry is not None:
             fields.append((b"x-should-retry", b"true" if self.should_retry else b"false"))
         return fields
+
+
+def _as_it_was(kind: type[RequestError], args: tuple[Any, ...], state: dict[str, Any]) -> RequestError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class InvalidRequest(RequestError):

@@ -6,9 +6,9 @@ tests stand in `tests/pipeline/fakes.py` and keep the same promises.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ezai.policy.keys import Credentials, VirtualKey
 from ezai.policy.pricing import Price, Tariff
@@ -26,6 +26,7 @@ __all__ = [
     "KeyStore",
     "Ledger",
     "Observer",
+    "Offload",
     "Outcome",
     "Ports",
     "Prices",
@@ -35,6 +36,8 @@ __all__ = [
     "UpstreamRequest",
     "Watcher",
 ]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +237,18 @@ class Clock(Protocol):
         ...
 
 
+class Offload(Protocol):
+    """A place for pure work that would hold up the event loop."""
+
+    async def run(self, work: Callable[..., T], *args: object) -> T:
+        """The result of `work(*args)`, or what it raised, without the event loop waiting for it.
+
+        `work` is a function or method that a name leads to; it and its arguments are copied, so what it changes is
+        lost. Raises `Overloaded` when the place itself fails. Cancelling the wait does not stop the work.
+        """
+        ...
+
+
 class Ids(Protocol):
     """Random identifiers: a prefix and 24 base62 characters, as the hosted API has them."""
 
@@ -255,6 +270,7 @@ class Ports:
     prices: Prices
     clock: Clock
     ids: Ids
+    offload: Offload
     event_limit_bytes: int = 8 * 1024 * 1024
     observers: tuple[Observer, ...] = ()
     commit_after_s: float = 10.0

@@ -7,9 +7,10 @@ when it returns and nothing depends on timing; time itself passes only in `passe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import pickle
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,8 +23,11 @@ from ezai.policy.pricing import Price, Tariff
 from ezai.policy.routing import Route, Target
 from ezai.ports import AttemptIntent, AttemptSettlement, Headers, Ports, Timeouts, UpstreamRequest, Watcher
 from ezai.protocol.anthropic.requests import read_request
+from ezai.protocol.end import Cause
 from ezai.protocol.sse import SseDecoder, parse_frame
 from ezai.translate.base import ANTHROPIC, LLAMA_CPP, OPENAI_COMPATIBLE, UpstreamFacts
+
+T = TypeVar("T")
 
 EVENT_STREAM: Headers = ((b"content-type", b"text/event-stream"),)
 JSON: Headers = ((b"content-type", b"application/json"),)
@@ -53,6 +57,25 @@ class FakeClock:
         self.time += seconds
         for watcher in tuple(self.watchers):
             watcher.check(self.time)
+
+
+class FakeOffload:
+    """Does the work where it is, on copies as another process would have them; `works` are its names.
+
+    One that is `held` never comes to an end.
+    """
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.works: list[str] = []
+        self._held = held
+
+    async def run(self, work: Callable[..., T], *args: object) -> T:
+        self.works.append(work.__name__)
+        if self._held:
+            await asyncio.Event().wait()
+        there, given = pickle.loads(pickle.dumps((work, args)))
+        result: T = pickle.loads(pickle.dumps(there(*given)))
+        return result
 
 
 class FakeIds:
@@ -199,6 +222,7 @@ class FakeClient:
         self.gone = asyncio.Event()
         self.may_send = asyncio.Event()
         self.may_send.set()
+        self.why_gone = Cause.CLIENT_LEFT
 
     async def start(self, head: Head) -> None:
         self.head = head
@@ -210,8 +234,9 @@ class FakeClient:
     async def finish(self) -> None:
         self.finished = True
 
-    async def left(self) -> None:
+    async def left(self) -> Cause:
         await self.gone.wait()
+        return self.why_gone
 
 
 class Dialogue:
@@ -224,6 +249,7 @@ class Dialogue:
         stream: bool = True,
         timeouts: Timeouts | None = None,
         price: Price | None = None,
+        offload: FakeOffload | None = None,
         **fields: Any,
     ) -> None:
         body = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}], **fields}
@@ -231,6 +257,7 @@ class Dialogue:
         self.loop = asyncio.new_event_loop()
         self.clock = FakeClock()
         self.ledger = FakeLedger()
+        self.offload = offload or FakeOffload()
         self.upstream = FakeUpstream(facts)
         self.client = FakeClient()
         self.registry = StreamRegistry()
@@ -243,6 +270,7 @@ class Dialogue:
             prices=FakePrices(price),
             clock=self.clock,
             ids=FakeIds(),
+            offload=self.offload,
         )
         self.request = GatewayRequest("req_1", None, read_request(self.body))
         self.run = self.loop.create_task(run_plain(self.request, self.ports, self.registry, self.client))

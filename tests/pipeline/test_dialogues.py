@@ -275,6 +275,19 @@ def test_stall_in_mid_stream_is_told() -> None:
         assert talk.upstream.has_stopped()
 
 
+def test_the_clients_slowness_is_no_silence_of_the_upstream() -> None:
+    with Dialogue(timeouts=Timeouts(idle=60)) as talk:
+        talk.upstream_answers()
+        talk.client_stops_reading()
+        talk.upstream_says(chunk("Hi"))
+        talk.passes(100)
+        talk.client_reads_again()
+        talk.passes(9)
+        talk.client_gets("message_start", "content_block_start", ("text", "Hi"))
+        talk.upstream_says(chunk(finish="stop") + DONE)
+        talk.client_gets("content_block_stop", ("message_delta", "end_turn"), "message_stop")
+
+
 def test_comments_of_the_upstream_count_as_life_but_feed_nobody() -> None:
     with Dialogue(timeouts=Timeouts(idle=5)) as talk:
         talk.upstream_answers()

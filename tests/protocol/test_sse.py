@@ -108,3 +108,9 @@ def test_an_event_at_the_limit_passes() -> None:
 
 def test_encoded_frames_are_read_back() -> None:
     assert parse_frame(encode_frame(b"ping", b"{}")) == (b"ping", b"{}")
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r", b"\r\n"])
+def test_a_flood_of_blank_lines_is_one_frame(line_end: bytes) -> None:
+    event = b"data: x" + line_end * 2
+    assert SseDecoder().feed(event + line_end * 30_000 + event) == [event + line_end * 30_000, event]

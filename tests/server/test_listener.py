@@ -21,16 +21,16 @@ from ezai.server import listener as listener_module
 from ezai.server.listener import Listener, bind
 from ezai.system import SystemClock
 from ezai.upstreams.embedded import EmbeddedEndpoint
+from tests.canary import UPSTREAM_KEY
 from tests.conformance.gateway import STREAM
 from tests.pipeline.fakes import FakeClock, FakeKeys, FakeLedger, chunk
+from tests.raw_client import RawClient, raw_client
 from tests.server.test_edge import (
     LOOPS,
     MORE_THAN_BUFFERS_HOLD,
     STREAMED,
     UNARY,
-    RawClient,
     Run,
-    connection_to,
     get,
     holds_our_shape,
     in_loop,
@@ -71,7 +71,7 @@ class Served:
         await self.upstream.until(lambda: len(self.upstream.requests) == count)
 
     def connected(self) -> AbstractAsyncContextManager[RawClient]:
-        return connection_to(self.port)
+        return raw_client(f"http://127.0.0.1:{self.port}")
 
 
 @asynccontextmanager
@@ -81,7 +81,7 @@ async def served(*scripts: Script) -> AsyncIterator[Served]:
             upstreams=[EmbeddedUpstream(name="up")],
             routes=[RouteConfig(model="*", targets=[TargetConfig(upstream="up")])],
         )
-        endpoint = EmbeddedEndpoint(upstream.url, "child-key")
+        endpoint = EmbeddedEndpoint(upstream.url, UPSTREAM_KEY)
         embedded = Embedded(LocalModel(Path("unused"), None, None), "up", 8192, lambda: endpoint)
         gateway = build(config, FakeKeys(), FakeLedger(), embedded, SystemClock())
         clock = FakeClock()

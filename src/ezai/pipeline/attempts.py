@@ -7,7 +7,9 @@ because nothing of an answer can have been lost (contract 6).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from ezai.errors import Overloaded, RequestError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
 from ezai.pipeline.relay import Relay
@@ -17,12 +19,20 @@ from ezai.policy.pricing import Tariff, cost_nanousd
 from ezai.policy.routing import Route, Target
 from ezai.ports import AttemptIntent, AttemptSettlement, Exchange, Ports, Timeouts, Upstream, UpstreamRequest
 from ezai.protocol.anthropic.events import MessagesEvent
+from ezai.protocol.anthropic.requests import MessagesRequest
 from ezai.protocol.end import End
-from ezai.translate.base import Dialect
+from ezai.protocol.event import COMMENT
+from ezai.translate.base import Dialect, Headers, UpstreamFacts
+from ezai.translate.credentials import fields_without
 from ezai.translate.pairs import translator_for
+
+T = TypeVar("T")
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_UNARY_BODY_BYTES = 64 * 1024 * 1024
+MAX_HELD_COMMENT_BYTES = 16 * 1024
+AFTER_THE_END_S = 2.0
+"""How long an upstream that has told its end is listened to: usage may follow, but some never close."""
 
 
 class Attempt:
@@ -36,7 +46,7 @@ class Attempt:
         self._request = request
         self._route = route
         self._ports = ports
-        self._translator = translator_for(self.upstream.facts, self.upstream_model, request.headers)
+        self._translator = translator_for(self._facts(target), self.upstream_model, request.headers)
         self._exchange: Exchange | None = None
         self._intent: AttemptIntent | None = None
         self._tariff: Tariff | None = None
@@ -45,7 +55,12 @@ class Attempt:
         self.first_event_after_s: float | None = None
         self._settled = False
         self._seen_bytes = 0
-        self._progress_at = self._started
+        self.progress_at = self._started
+        self._handed_on_at = self._started
+
+    def _facts(self, target: Target) -> UpstreamFacts:
+        facts = self.upstream.facts
+        return facts if target.max_output is None else replace(facts, max_output=target.max_output)
 
     @property
     def taps(self) -> bool:
@@ -88,43 +103,54 @@ class Attempt:
 
     async def open_stream(self, waiter: Waiter) -> Sequence[MessagesEvent]:
         """Ask, and return the first events, which are no error. Raises the `RequestError` of whatever came instead."""
-        asked = self._translator.request(self._request.message)
-        exchange = await self._ask(asked, waiter, self._deadline("response_headers"))
+        asked = await self._asked(self._translator.request)
+        exchange = await self._ask(asked, waiter, "response_headers")
         if not _is_event_stream(exchange):
             raise UpstreamMalformed("The upstream answered a request for a stream with something else.")
         message_id = self._ports.ids.new("msg_")
         self.relay = Relay(
             exchange.chunks(),
-            self._translator.stream(message_id, self._request.message),
+            self._translator.stream(message_id, self._request.message, asked.terms),
             self._ports.event_limit_bytes,
         )
         try:
-            first = await waiter.wait(self.relay.read(), until=self._deadline("first_event"))
+            first = await waiter.wait(_first_events(self.relay), until=self._deadline("first_event"))
         except DeadlinePassed:
-            raise UpstreamTimeout("first_event", self.timeouts.first_event) from None
+            raise self._overdue("first_event") from None
         self.note_progress()
-        self.first_event_after_s = self._progress_at - self._started
+        self.first_event_after_s = self.progress_at - self._started
         return first
 
     async def open_unary(self, waiter: Waiter) -> bytes:
         """Ask an upstream of the client's dialect for a whole answer, and return its body, byte for byte."""
-        asked = self._translator.request(self._request.message)
-        exchange = await self._ask(asked, waiter, self._deadline("total"))
+        asked = await self._asked(self._translator.request)
+        exchange = await self._ask(asked, waiter, "total")
         return await self._body(exchange, waiter, "total", MAX_UNARY_BODY_BYTES)
 
     async def count(self, waiter: Waiter) -> bytes:
         """Ask for the number of input tokens, and return the body of the answer."""
-        asked = self._translator.count_request(self._request.message)
-        exchange = await self._ask(asked, waiter, self._deadline("response_headers"))
+        asked = await self._asked(self._translator.count_request)
+        exchange = await self._ask(asked, waiter, "response_headers")
         return await self._body(exchange, waiter, "idle", MAX_ERROR_BODY_BYTES)
 
-    async def _ask(self, request: UpstreamRequest, waiter: Waiter, until: float) -> Exchange:
+    async def estimate(self) -> int:
+        """About how many input tokens the request has; the upstream is not asked."""
+        return await self._asked(self._translator.estimate_tokens)
+
+    async def _asked(self, make: Callable[[MessagesRequest], T]) -> T:
+        """What the translator makes of the request, elsewhere where making it would hold up other streams."""
+        message = self._request.message
+        if message.is_large and self._translator.rewrites(message):
+            return await self._ports.offload.run(make, message)
+        return make(message)
+
+    async def _ask(self, request: UpstreamRequest, waiter: Waiter, phase: str) -> Exchange:
         try:
-            exchange = await waiter.wait(self.upstream.open(request, self.timeouts), until=until)
+            exchange = await waiter.wait(self.upstream.open(request, self.timeouts), until=self._deadline(phase))
         except DeadlinePassed:
-            raise UpstreamTimeout("response_headers", self.timeouts.response_headers) from None
+            raise self._overdue(phase) from None
         self._exchange = exchange
-        self._upstream_request_id = _request_id(exchange)
+        self._upstream_request_id = _request_id(fields_without(exchange.headers, self.upstream.facts.credentials))
         if exchange.status != 200:
             raise await self._refusal(exchange, waiter)
         return exchange
@@ -139,37 +165,55 @@ class Attempt:
         try:
             return await waiter.wait(_collect(exchange, limit_bytes), until=self._deadline(phase))
         except DeadlinePassed:
-            raise UpstreamTimeout(phase, getattr(self.timeouts, phase)) from None
+            raise self._overdue(phase) from None
 
     # Phases of a running stream.
 
     def note_progress(self) -> None:
-        """Something arrived: the idle phase starts anew."""
-        self._progress_at = self._ports.clock.now()
+        """Something was read and handed on, or is listened for again: the idle phase starts anew."""
+        self._handed_on_at = self._ports.clock.now()
+        self._note_life()
+
+    def _note_life(self) -> None:
+        self.progress_at = self._ports.clock.now()
         if self.relay is not None:
             self._seen_bytes = self.relay.received_bytes
 
     def next_deadline(self) -> float:
         """When the running stream is overdue, unless something arrives before."""
-        return min(self._progress_at + self.timeouts.idle, self._started + self.timeouts.total)
+        overdue = min(self.progress_at + self.timeouts.idle, self._started + self.timeouts.total)
+        if self.relay is not None and self.relay.translator.told_end:
+            return min(overdue, self._handed_on_at + AFTER_THE_END_S)
+        return overdue
 
     def check_phases(self) -> None:
         """Raise `UpstreamTimeout` or `UpstreamStalled` when a phase of the running stream is over.
 
-        Any byte that arrived counts as life, also of what the client is not sent.
+        Any byte that arrived counts as life, also of what the client is not sent. An upstream that told its end is
+        in no phase: when nothing more of the answer comes of it, its stream is whole.
         """
         assert self.relay is not None, "only a running stream has these phases"
-        if self.relay.received_bytes != self._seen_bytes:
-            self.note_progress()
         now = self._ports.clock.now()
+        if self.relay.translator.told_end:
+            if now >= self.next_deadline():
+                self.relay.hang_up()
+            return
+        if self.relay.received_bytes != self._seen_bytes:
+            self._note_life()
         if now >= self._started + self.timeouts.total:
             raise UpstreamTimeout("total", self.timeouts.total)
-        if now >= self._progress_at + self.timeouts.idle:
+        if now >= self.progress_at + self.timeouts.idle:
             raise UpstreamStalled("idle", self.timeouts.idle)
 
     def _deadline(self, phase: str) -> float:
         limit_s: float = getattr(self.timeouts, phase)
         return min(self._ports.clock.now() + limit_s, self._started + self.timeouts.total)
+
+    def _overdue(self, phase: str) -> UpstreamTimeout:
+        """The error of a phase that ran out, or of the total time if that was the nearer end."""
+        if self._ports.clock.now() >= self._started + self.timeouts.total:
+            phase = "total"
+        return UpstreamTimeout(phase, getattr(self.timeouts, phase))
 
     # Ending.
 
@@ -193,15 +237,33 @@ class Attempt:
         )
 
     async def aclose(self) -> None:
-        """Let go of the upstream: a finished one may be asked again, an unfinished one is told to stop."""
+        """Let go of the upstream: a finished one may be asked again, one that may go on is told to stop."""
         exchange = self._exchange
         if exchange is None:
             return
         self._exchange = None
-        if self.relay is not None and self.relay.over:
+        if self.relay is not None and self.relay.over and not self.relay.left_early:
             exchange.release()
         else:
             await exchange.aclose()
+
+
+async def _first_events(relay: Relay) -> Sequence[MessagesEvent]:
+    """The first batch that holds an event, with the comments that came before it.
+
+    A comment says nothing of how the upstream will answer, so a refusal behind it still has its status. Of an
+    upstream that says nothing else, so much is held and no more.
+    """
+    batch = await relay.read()
+    held = list(batch)
+    while batch and all(event.kind == COMMENT for event in batch) and _size(held) <= MAX_HELD_COMMENT_BYTES:
+        batch = await relay.read()
+        held += batch
+    return held
+
+
+def _size(events: Sequence[MessagesEvent]) -> int:
+    return sum(len(event.raw or b"") for event in events)
 
 
 def _is_event_stream(exchange: Exchange) -> bool:
@@ -210,9 +272,9 @@ def _is_event_stream(exchange: Exchange) -> bool:
     )
 
 
-def _request_id(exchange: Exchange) -> str | None:
+def _request_id(headers: Headers) -> str | None:
     """What the upstream calls this request: Anthropic's header, or the one that most others have."""
-    for name, value in exchange.headers:
+    for name, value in headers:
         if name in (b"request-id", b"x-request-id"):
             return value.decode("latin-1")
     return None

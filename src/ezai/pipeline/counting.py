@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
-from ezai.errors import NotFound, UpstreamMalformed
+from ezai.errors import UpstreamMalformed
 from ezai.pipeline.attempts import Attempt
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import Waiter
@@ -17,18 +19,24 @@ class _Counted(msgspec.Struct, frozen=True):
     input_tokens: int
 
 
-async def count_tokens(request: GatewayRequest, ports: Ports, waiter: Waiter) -> bytes:
-    """The answer of count_tokens: the exact number of input tokens of the request, and what else a tapped upstream
-    says with it. Costs nothing, so nothing is recorded.
+class Count(NamedTuple):
+    """The body of the answer, and whether its number is an estimate."""
 
-    Raises `NotFound` for an unknown model or one whose upstream cannot count, else as an attempt does, and
-    `Interrupted` when `waiter` is.
+    body: bytes
+    is_estimate: bool
+
+
+async def count_tokens(request: GatewayRequest, ports: Ports, waiter: Waiter) -> Count:
+    """The number of input tokens of the request: exact where the upstream counts, with what else a tapped one says;
+    else an estimate. Costs nothing, so nothing is recorded.
+
+    Raises `NotFound` for an unknown model, else as an attempt does, and `Interrupted` when `waiter` is.
     """
     check_model(request.key, request.message.model)
     route = find_route(ports.routes, request.message.model)
     attempt = Attempt(request, route, route.targets[0], ports)
     if not attempt.upstream.facts.counts_tokens:
-        raise NotFound("The upstream of this model does not count tokens.")
+        return Count(msgspec.json.encode(_Counted(await attempt.estimate())), is_estimate=True)
     try:
         body = await attempt.count(waiter)
     finally:
@@ -37,4 +45,4 @@ async def count_tokens(request: GatewayRequest, ports: Ports, waiter: Waiter) ->
         counted = msgspec.json.decode(body, type=_Counted)
     except msgspec.DecodeError:
         raise UpstreamMalformed("The upstream answered a count with something else.") from None
-    return body if attempt.taps else msgspec.json.encode(counted)
+    return Count(body if attempt.taps else msgspec.json.encode(counted), is_estimate=False)

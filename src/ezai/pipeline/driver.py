@@ -34,8 +34,8 @@ class Client(Protocol):
         """End the answer."""
         ...
 
-    async def left(self) -> None:
-        """Return once the client has left. Awaited by one task, and cancelled when the answer is over."""
+    async def left(self) -> Cause:
+        """Return once the client is gone, and why. Awaited by one task, and cancelled when the answer is over."""
         ...
 
 
@@ -108,5 +108,4 @@ async def run_plain(request: GatewayRequest, ports: Ports, registry: StreamRegis
 
 
 async def _interrupt_when_left(client: Client, waiter: Waiter) -> None:
-    await client.left()
-    waiter.interrupt(Cause.CLIENT_LEFT)
+    waiter.interrupt(await client.left())

@@ -18,12 +18,13 @@ class Relay:
     whatever it holds: the measure of an upstream that is alive.
     """
 
-    __slots__ = ("_chunks", "_decoder", "_fault", "received_bytes", "state", "translator")
+    __slots__ = ("_chunks", "_decoder", "_fault", "_hung_up", "received_bytes", "state", "translator")
 
     def __init__(self, chunks: AsyncIterator[bytes], translator: StreamTranslator, event_limit_bytes: int) -> None:
         self._chunks = chunks
         self._decoder = SseDecoder(event_limit_bytes)
         self._fault: RequestError | None = None
+        self._hung_up = False
         self.translator = translator
         self.state = StreamState()
         self.received_bytes = 0
@@ -33,12 +34,25 @@ class Relay:
         """Whether the stream told its end: nothing follows."""
         return self.state.over
 
+    @property
+    def left_early(self) -> bool:
+        """Whether the upstream may still be speaking, though the stream is over."""
+        return self._hung_up or self.translator.cut_short
+
+    def hang_up(self) -> None:
+        """Listen no longer to an upstream that has told its end: the next `read` ends the stream."""
+        self._hung_up = True
+        self._chunks = _silence()
+
     async def read(self) -> Sequence[MessagesEvent]:
-        """The events of the next read that holds any, in order; empty once the stream is over.
+        """The events of the next read that holds any, in order.
+
+        Empty once the stream is over, and when the upstream told its end (`translator.told_end`) with no event in it.
 
         Raises the `RequestError` that broke the stream, after every event before it has been returned. Cancelling
         it loses nothing: it only waits for bytes.
         """
+        told_end = self.translator.told_end
         while not self.over:
             if self._fault is not None:
                 raise self._fault
@@ -51,7 +65,7 @@ class Relay:
             else:
                 self.received_bytes += len(chunk)
                 batch = self._process(chunk)
-            if batch:
+            if batch or self.translator.told_end is not told_end:
                 return batch
         return ()
 
@@ -87,3 +101,9 @@ class Relay:
             batch.append(event)
             if self.state.over:
                 return
+
+
+async def _silence() -> AsyncIterator[bytes]:
+    """The chunks of nobody."""
+    return
+    yield

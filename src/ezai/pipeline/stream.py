@@ -29,7 +29,7 @@ from ezai.ports import Headers, Outcome, Ports
 from ezai.protocol.anthropic.answers import error_body, error_frame, read_answer
 from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.anthropic.fold import Fold
-from ezai.protocol.end import Cause, End, UsageSource
+from ezai.protocol.end import Cause, End
 
 logger = logging.getLogger("ezai.pipeline")
 
@@ -134,8 +134,8 @@ class Stream:
     async def _tapped(self, attempt: Attempt) -> bytes:
         """A unary answer of an upstream of the client's dialect is its body, byte for byte."""
         body = await attempt.open_unary(self._waiter)
-        usage, stop_reason = read_answer(body)
-        await self._settle(End(Cause.FINISHED, usage, UsageSource.UPSTREAM, stop_reason))
+        answer = read_answer(body)
+        await self._settle(End(Cause.FINISHED, answer.usage, answer.usage_source, answer.stop_reason))
         return body
 
     async def _folded(self, attempt: Attempt) -> bytes:
@@ -162,7 +162,8 @@ class Stream:
                 attempt.check_phases()
             else:
                 attempt.note_progress()
-                return batch
+                if batch:
+                    return batch
 
     # The frames.
 
@@ -198,14 +199,15 @@ class Stream:
         relay = attempt.relay
         assert relay is not None
         clock, keep_alive_s, wait = self._ports.clock, self._ports.keep_alive_s, self._waiter.wait
-        while batch:
+        while True:
             wire = batch[0].wire() if len(batch) == 1 else b"".join([event.wire() for event in batch])
             if relay.over:
                 await self._settle(ending.whole(relay))
                 yield wire
                 return
             yield wire
-            keep_alive_at = clock.now() + keep_alive_s
+            attempt.note_progress()  # only now: while the client was slow to take it, nobody listened to the upstream
+            keep_alive_at = attempt.progress_at + keep_alive_s
             while True:
                 try:
                     batch = await wait(relay.read(), until=min(attempt.next_deadline(), keep_alive_at))
@@ -215,8 +217,9 @@ class Stream:
                         yield ending.keep_alive_frame(relay)
                         keep_alive_at = clock.now() + keep_alive_s
                 else:
+                    if batch:
+                        break
                     attempt.note_progress()
-                    break
 
     async def _wait_opening(self, until: float) -> None:
         assert self._opening is not None

@@ -16,6 +16,8 @@ class Cause(StrEnum):
     """The upstream told its end, and the client was told the same."""
     CLIENT_LEFT = "client_left"
     """The client hung up first; nobody was told anything."""
+    READER_STALLED = "reader_stalled"
+    """The client stayed but read nothing for too long; it was cut off."""
 
 
 class UsageSource(StrEnum):

@@ -18,6 +18,8 @@ DEFAULT_EVENT_LIMIT_BYTES = 8 * 1024 * 1024
 
 _LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
 _BLANK_LINE = re.compile(_LINE_END + _LINE_END)
+_BLANK = b"\r\n"
+_LINE_ENDS = re.compile(rb"[\r\n]+")
 _LINES = re.compile(rb"\r\n|\n|\r")
 
 
@@ -70,6 +72,8 @@ class SseDecoder:
         while (end := self._frame_end(scan)) >= 0:
             if end - start > self._limit:
                 break
+            if end < len(tail) and tail[end] in _BLANK:  # more blank lines are no events: a flood of them is one frame
+                end = _LINE_ENDS.match(tail, end).end()  # type: ignore[union-attr]  # matches at least one
             frames.append(bytes(tail[start:end]))
             start = scan = end
         del tail[:start]

@@ -1,4 +1,7 @@
-"""Receiving a request body: counted as it comes, before and after decoding."""
+"""Receiving a request body: its bytes counted as it comes, before and after decoding, and its values where it is large.
+
+A body is refused as soon as it is known to be too much, so nothing of a bomb is ever decoded as JSON.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,13 @@ from typing import Any
 
 from ezai.errors import InvalidRequest, RequestTooLarge
 from ezai.ports import Headers
+from ezai.protocol.anthropic.requests import LARGE_BYTES
+from ezai.protocol.json_count import JsonValueCount
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+MAX_VALUES = 1_000_000
+"""Of a large body: ten for each message of the longest conversation, and some 200 MiB once they are decoded."""
 
 _STEP_BYTES = 256 * 1024
 """Decoded at a time, with a look at the event loop in between: a bomb of a few bytes must not hold others up."""
@@ -24,8 +32,8 @@ class ClientLeft(Exception):  # no failure of anybody's
 async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> bytes:
     """The whole body, decoded.
 
-    Raises `RequestTooLarge` as soon as it is, whatever its head declared; `InvalidRequest` for a coding that is not
-    understood or not valid; `ClientLeft` when it never becomes whole.
+    Raises `RequestTooLarge` as soon as it is, in bytes or in JSON values, whatever its head declared;
+    `InvalidRequest` for a coding that is not understood or not valid; `ClientLeft` when it never becomes whole.
     """
     fields = dict(headers)
     declared = fields.get(b"content-length", b"")
@@ -33,16 +41,41 @@ async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> byt
         raise _too_large(limit_bytes)
     coding = fields.get(b"content-encoding", b"identity").strip().lower()
     if coding in {b"identity", b""}:
-        return await _collect(receive, limit_bytes)
+        return await _collect(receive, limit_bytes, _Guard())
     if coding not in _WINDOWS:
         raise InvalidRequest(
             "content-encoding: only gzip and deflate are understood, one of them once",
             error_code="request_body_encoding_unsupported",
         )
-    return await _decode(await _collect(receive, limit_bytes), _WINDOWS[coding], limit_bytes)
+    return await _decode(await _collect(receive, limit_bytes, None), _WINDOWS[coding], limit_bytes)
 
 
-async def _collect(receive: Receive, limit_bytes: int) -> bytes:
+class _Guard:
+    """Counts the values of a body that has turned out to be large; raises `RequestTooLarge` at too many."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._size = 0
+        self._count = JsonValueCount()
+
+    async def look_at(self, part: bytes) -> None:
+        self._size += len(part)
+        self._held.append(part)
+        if self._size <= LARGE_BYTES:
+            return
+        held, self._held = self._held, []
+        for one in held:
+            self._count.feed(one)
+            if self._count.values > MAX_VALUES:
+                raise RequestTooLarge(
+                    f"The request body holds more than {MAX_VALUES} JSON values.",
+                    error_code="request_body_too_many_values",
+                )
+            if len(held) > 1:
+                await asyncio.sleep(0)
+
+
+async def _collect(receive: Receive, limit_bytes: int, guard: _Guard | None) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -53,6 +86,8 @@ async def _collect(receive: Receive, limit_bytes: int) -> bytes:
         size += len(part)
         if size > limit_bytes:
             raise _too_large(limit_bytes)
+        if guard is not None:
+            await guard.look_at(part)
         parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -64,6 +99,7 @@ async def _decode(coded: bytes, window_bits: int, limit_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     rest = coded
+    guard = _Guard()
     try:
         while not decoder.eof:
             part = decoder.decompress(rest, _STEP_BYTES)
@@ -76,6 +112,7 @@ async def _decode(coded: bytes, window_bits: int, limit_bytes: int) -> bytes:
                 )
             if not part and not rest:
                 raise zlib.error("incomplete")
+            await guard.look_at(part)
             parts.append(part)
             await asyncio.sleep(0)
     except zlib.error:

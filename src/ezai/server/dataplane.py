@@ -22,7 +22,14 @@ from ezai.policy.keys import VirtualKey, authenticate, read_credentials
 from ezai.policy.openness import check_content_type, check_host
 from ezai.policy.versions import check_version
 from ezai.ports import Outcome, Ports
-from ezai.protocol.anthropic.requests import MessagesRequest, read_count_request, read_request
+from ezai.protocol.anthropic.requests import (
+    LARGE_BYTES,
+    MessagesRequest,
+    Read,
+    read_count_request,
+    read_facts,
+    read_request,
+)
 from ezai.server.body import ClientLeft, Receive
 from ezai.server.exchange import Exchange, Scope, Send
 from ezai.server.models import (
@@ -145,15 +152,20 @@ class DataPlane:
         request = await self._read(exchange, read_count_request)
         async with attended(exchange, self.ports, self.registry) as waiter:
             counted = await count_tokens(request, self.ports, waiter)
-        await exchange.answer(200, JSON, counted)
+        marked = [(b"x-ezai-estimate", b"true")] if counted.is_estimate else []
+        await exchange.answer(200, [*JSON, *marked], counted.body)
 
-    async def _read(self, exchange: Exchange, read: Callable[[bytes], MessagesRequest]) -> GatewayRequest:
+    async def _read(self, exchange: Exchange, read: Read) -> GatewayRequest:
         key = await self._authenticated(exchange)
         if key is None:
             check_content_type(exchange.header(b"content-type"))
-        message = read(await exchange.body(self._settings.body_limit_bytes))
+        body = await exchange.body(self._settings.body_limit_bytes)
+        if len(body) > LARGE_BYTES:
+            message = MessagesRequest(body, await self.ports.offload.run(read_facts, read, body))
+        else:
+            message = read(body)
         if self._settings.strict_version:
-            check_version(exchange.header(b"anthropic-version"), message.members)
+            check_version(exchange.header(b"anthropic-version"), message.facts.names)
         return GatewayRequest(exchange.request_id, key, message, exchange.headers)
 
     # Models.

@@ -6,12 +6,16 @@ What is added to it, and why:
 - strictness where llhttp is lenient: the hosts, the version, any transfer coding but chunked;
 - every answer in our shape: what is refused here is JSON with a `request-id`, not plain text;
 - reading goes on, bounded, while an answer runs, so that a client that leaves is seen also behind a request that it
-  has pipelined.
+  has pipelined;
+- a bound on what waits for a slow reader, whose upstream is not read meanwhile, and the end of one that has stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from ezai.errors import HeadersTooLarge, InvalidRequest, RequestError, RequestReceiptTimeout
 from ezai.ports import Clock, Ids
 from ezai.protocol.anthropic.answers import error_body
+from ezai.server.exchange import OVER_CAPACITY, READER_STALLED
 
 MAX_FIELDS = 100  # as HAProxy's tune.http.maxhdr; SDKs send about twenty
 HEAD_RECEIPT_S = 10.0  # as HAProxy's guide against slow clients; a head is one packet
@@ -37,6 +42,8 @@ class EdgeSettings:
     head_limit_bytes: int = 32 * 1024
     receipt_s: float = 60.0
     connection_limit: int = 4000
+    queue_bytes: int = 256 * 1024
+    reader_stall_s: float = 60.0
 
     @property
     def head_receipt_s(self) -> float:
@@ -58,13 +65,16 @@ class EdgeProtocol(HttpToolsProtocol):
         self._began = edge.clock.now()
         self._deadline: float | None = None
         self._serving: RequestResponseCycle | None = None
+        self._untaken_bytes: int | None = None
+        self._taken_at = 0.0
 
     # The life of a connection.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self._deadline = self._edge.clock.now() + self._edge.head_receipt_s
-        self.app_state["over_capacity"] = len(self.connections) > self._edge.connection_limit
+        transport.set_write_buffer_limits(high=self._edge.queue_bytes)
+        self.app_state[OVER_CAPACITY] = len(self.connections) > self._edge.connection_limit
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -90,7 +100,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(self._too_large())
 
     def check(self, now: float) -> None:
-        """The clock's tick: a request that takes too long to come is refused."""
+        """The clock's tick: a request that takes too long to come is refused, a reader that has stopped is cut off."""
+        self._check_reader(now)
         if self._deadline is None or now < self._deadline or self.transport.is_closing():
             return
         self._deadline = None
@@ -99,6 +110,28 @@ class EdgeProtocol(HttpToolsProtocol):
             self.transport.close()  # there is nothing to say, or no place to say it
         else:
             self._refuse(RequestReceiptTimeout("The request did not arrive in time; send it without pauses."))
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._untaken_bytes = None  # there is room again: the reader took something
+
+    def _check_reader(self, now: float) -> None:
+        """Whoever takes a byte now and then is served, however slowly.
+
+        While an answer runs and its queue has room nobody waits for the reader. What the kernel still holds counts
+        too: it reports room in large steps, and a slow reader may take minutes for one.
+        """
+        unsent = self.transport.get_write_buffer_size()
+        if not unsent or (self._answering() and not self.flow.write_paused):
+            self._untaken_bytes = None
+            return
+        untaken = unsent + _unacknowledged_bytes(self.transport)
+        if self._untaken_bytes is None or untaken < self._untaken_bytes:
+            self._untaken_bytes, self._taken_at = untaken, now
+        elif now >= self._taken_at + self._edge.reader_stall_s:
+            if self._serving is not None:
+                self._serving.scope["state"][READER_STALLED] = True
+            self.transport.abort()
 
     # One request, as the parser sees it.
 
@@ -195,6 +228,15 @@ class EdgeProtocol(HttpToolsProtocol):
         self._pipelined_bytes += size
         if self._pipelined_bytes > PIPELINED_BYTES:
             self.flow.pause_reading()
+
+
+def _unacknowledged_bytes(transport: asyncio.Transport) -> int:
+    """What the kernel holds for the other side, sent or not; 0 where the system does not tell."""
+    try:
+        told = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(told, sys.byteorder)
 
 
 def _problem_of(headers: list[tuple[bytes, bytes]], version: str, upgrades: bool) -> str | None:

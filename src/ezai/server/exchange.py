@@ -11,10 +11,14 @@ from ezai.errors import RequestError
 from ezai.pipeline.stream import JSON, Head
 from ezai.ports import Headers
 from ezai.protocol.anthropic.answers import error_body
+from ezai.protocol.end import Cause
 from ezai.server.body import Receive, read_body
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+OVER_CAPACITY, READER_STALLED = "ezai.over_capacity", "ezai.reader_stalled"
+"""What the edge says of a connection in the scope's state."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,7 +30,8 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.raw_path: bytes = scope["raw_path"]
-        self.over_capacity: bool = scope["state"].get("over_capacity", False)
+        self._state: Mapping[str, Any] = scope["state"]
+        self.over_capacity: bool = self._state.get(OVER_CAPACITY, False)
         self.query: bytes = scope["query_string"]
         self.headers: Headers = scope["headers"]
         self.request_id = request_id
@@ -72,9 +77,10 @@ class Exchange:
     async def finish(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def left(self) -> None:
+    async def left(self) -> Cause:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        return Cause.READER_STALLED if self._state.get(READER_STALLED) else Cause.CLIENT_LEFT
 
     async def _start(self, status: int, headers: Headers) -> None:
         self.answering = True
