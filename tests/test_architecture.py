@@ -29,7 +29,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("translate", "policy"),
     ("ports",),
     ("pipeline",),
-    ("upstreams", "models", "store", "observe", "system"),
+    ("upstreams", "models", "store", "observe", "offload", "system"),
     ("server",),
     ("config",),
     ("app",),

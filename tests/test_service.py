@@ -25,10 +25,12 @@ from ezai.supervise import service
 from ezai.supervise.embedded import EmbeddedSettings
 from ezai.supervise.service import Ready, event_loop
 from ezai.upstreams.embedded import EmbeddedEndpoint
+from tests.canary import CLIENT_KEY, UPSTREAM_KEY
 from tests.conformance.gateway import STREAM, hello
 from tests.models.gguf_file import gguf
 from tests.pipeline.fakes import chunk
-from tests.server.test_edge import LOOPS, MORE_THAN_BUFFERS_HOLD, STREAMED, connection_to, get, post, until_stalled
+from tests.raw_client import raw_client
+from tests.server.test_edge import LOOPS, MORE_THAN_BUFFERS_HOLD, STREAMED, get, post, until_stalled
 from tests.upstreams.http.scripted import HOLD, Script, ScriptedServer, scripted_server
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -62,7 +64,9 @@ def configured(tmp_path: Path) -> Configured:
         embedded = EmbeddedUpstream(name="up", model="my.gguf")
         return Config(
             server=ServerConfig(host=host, port=port),
-            upstreams=[OpenAIUpstream(name="up", base_url=upstream_url) if upstream_url else embedded],
+            upstreams=[
+                OpenAIUpstream(name="up", base_url=upstream_url, api_key=UPSTREAM_KEY) if upstream_url else embedded
+            ],
             routes=[RouteConfig(model="*", targets=[TargetConfig(upstream="up")])],
             data_dir=tmp_path,
         )
@@ -160,14 +164,14 @@ def test_with_a_key_it_serves_others_and_wants_the_key(
         here = Ready(ready.url.replace("0.0.0.0", "127.0.0.1"), (), is_open=False)
         assert await status_of(here) == 401
         assert await status_of(here, **{"x-api-key": "wrong"}) == 401
-        assert await status_of(here, **{"x-api-key": "sk-admin"}) == 200
-        assert await status_of(here, authorization="Bearer sk-admin", host="gateway.example") == 200
+        assert await status_of(here, **{"x-api-key": CLIENT_KEY}) == 200
+        assert await status_of(here, authorization=f"Bearer {CLIENT_KEY}", host="gateway.example") == 200
         assert await status_of(here, "/healthz") == 200
         terminate()
 
     async def test() -> None:
         config = configured("http://127.0.0.1:1", host="0.0.0.0")
-        await serve(config, meanwhile, {"EZAI_ADMIN_KEY": "sk-admin"})
+        await serve(config, meanwhile, {"EZAI_ADMIN_KEY": CLIENT_KEY})
 
     run(test())
     assert asked_for == ["0.0.0.0"]
@@ -177,11 +181,11 @@ def test_on_loopback_a_key_is_wanted_too_once_there_is_one(configured: Configure
     async def meanwhile(ready: Ready) -> None:
         assert not ready.is_open
         assert await status_of(ready) == 401
-        assert await status_of(ready, **{"x-api-key": "sk-admin"}) == 200
+        assert await status_of(ready, **{"x-api-key": CLIENT_KEY}) == 200
         terminate()
 
     async def test() -> None:
-        await serve(configured("http://127.0.0.1:1"), meanwhile, {"EZAI_ADMIN_KEY": "sk-admin"})
+        await serve(configured("http://127.0.0.1:1"), meanwhile, {"EZAI_ADMIN_KEY": CLIENT_KEY})
 
     run(test())
 
@@ -339,7 +343,7 @@ def port_of(ready: Ready) -> int:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_streams_in_one_error_event(number: signal.Signals, configured: Configured, run: Run) -> None:
     async def meanwhile(upstream: ScriptedServer, ready: Ready) -> None:
-        async with connection_to(port_of(ready)) as client:
+        async with raw_client(ready.url) as client:
             client.send(STREAMED)
             await client.until(b'"Half"')
             terminate(number)
@@ -353,7 +357,7 @@ def test_a_signal_ends_streams_in_one_error_event(number: signal.Signals, config
 
 def test_a_signal_refuses_what_has_no_answer_yet(configured: Configured, run: Run) -> None:
     async def meanwhile(upstream: ScriptedServer, ready: Ready) -> None:
-        async with connection_to(port_of(ready)) as client, connection_to(port_of(ready)) as idle:
+        async with raw_client(ready.url) as client, raw_client(ready.url) as idle:
             client.send(post())
             await upstream.until(lambda: len(upstream.requests) == 1)
             terminate()
@@ -372,7 +376,7 @@ def test_a_reader_that_takes_nothing_is_cut(
     stalled = until_stalled(monkeypatch)
 
     async def meanwhile(upstream: ScriptedServer, ready: Ready) -> None:
-        async with connection_to(port_of(ready)) as client:
+        async with raw_client(ready.url) as client:
             client.stop_reading()
             client.send(STREAMED)
             await stalled.wait()
@@ -395,7 +399,7 @@ def test_a_second_signal_cuts_short(
     stalled = until_stalled(monkeypatch)
 
     async def meanwhile(upstream: ScriptedServer, ready: Ready) -> None:
-        async with connection_to(port_of(ready)) as client, connection_to(port_of(ready)) as other:
+        async with raw_client(ready.url) as client, raw_client(ready.url) as other:
             client.stop_reading()
             client.send(STREAMED)
             await stalled.wait()
@@ -453,7 +457,7 @@ def test_a_process_that_was_told_to_stop_exits_with_0(numbers: list[signal.Signa
 
 def test_what_it_serves_is_the_configured_upstream(configured: Configured, run: Run) -> None:
     async def meanwhile(upstream: ScriptedServer, ready: Ready) -> None:
-        async with connection_to(port_of(ready)) as client:
+        async with raw_client(ready.url) as client:
             client.send(post())
             assert (await client.answer()).json()["content"] == [{"type": "text", "text": "Hello"}]
             terminate()

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 
 from ezai.config import AnthropicUpstream as AnthropicUpstreamConfig
 from ezai.config import Config, PriceConfig, RouteConfig, TimeoutsConfig, UpstreamConfig
 from ezai.config import EmbeddedUpstream as EmbeddedUpstreamConfig
+from ezai.config import OpenAIUpstream as OpenAIUpstreamConfig
 from ezai.errors import ConfigurationError, NotFound
 from ezai.models.reference import LocalModel
 from ezai.observe.metrics import CONTENT_TYPE, Metrics
 from ezai.observe.request_log import RequestLog
+from ezai.offload import ProcessOffload
 from ezai.pipeline.driver import StreamRegistry
 from ezai.policy.pricing import Price, price_of
 from ezai.policy.routing import Route, Target, find_route
@@ -22,11 +25,11 @@ from ezai.server.edge import EdgeSettings
 from ezai.server.models import ListedModel
 from ezai.store.prices import LibraryPrices, PricedUpstream
 from ezai.system import RandomIds, SystemClock
-from ezai.translate.base import ANTHROPIC
+from ezai.translate.base import ANTHROPIC, LLAMA_CPP, OPENAI_COMPATIBLE, OPENAI_ITSELF, MidSystem
 from ezai.upstreams.anthropic import AnthropicUpstream
 from ezai.upstreams.embedded import EmbeddedEndpoint, EmbeddedUpstream
 from ezai.upstreams.http import Egress
-from ezai.upstreams.openai import OpenAIUpstream
+from ezai.upstreams.openai import OpenAIUpstream, is_openai_itself
 
 MIB = 1024 * 1024
 
@@ -54,17 +57,27 @@ class Gateway:
     models: tuple[ListedModel, ...]
     upstreams: tuple[AnyUpstream, ...]
     prices: LibraryPrices
+    offload: ProcessOffload
 
     async def aclose(self) -> None:
+        await self.offload.aclose()
         for upstream in self.upstreams:
             await upstream.aclose()
 
 
-def build(config: Config, keys: KeyStore, ledger: Ledger, embedded: Embedded | None, clock: SystemClock) -> Gateway:
+def build(
+    config: Config,
+    keys: KeyStore,
+    ledger: Ledger,
+    embedded: Embedded | None,
+    clock: SystemClock,
+    signing_key: bytes = b"",
+) -> Gateway:
     """Compose. Opens nothing and awaits nothing; `embedded` is there when the configuration has such an upstream."""
     names = _embedded_names(config, embedded)
     routes = tuple(_route(item, names) for item in config.routes)
-    upstreams = tuple(_upstream(item, config, embedded, clock) for item in config.upstreams)
+    making = _Making(config.data_dir, embedded, clock, signing_key)
+    upstreams = tuple(making.upstream(item) for item in config.upstreams)
     prices = LibraryPrices(
         {item.name: _priced(item) for item in config.upstreams},
         {model: _price(item) for model, item in config.prices.items()},
@@ -72,6 +85,7 @@ def build(config: Config, keys: KeyStore, ledger: Ledger, embedded: Embedded | N
     )
     registry = StreamRegistry(config.limits.streams)
     metrics = Metrics(registry.__len__)
+    offload = ProcessOffload(clock)
     ports = Ports(
         routes=routes,
         upstreams={upstream.name: upstream for upstream in upstreams},
@@ -81,6 +95,7 @@ def build(config: Config, keys: KeyStore, ledger: Ledger, embedded: Embedded | N
         prices=prices,
         clock=clock,
         ids=RandomIds(),
+        offload=offload,
         event_limit_bytes=config.limits.event_mib * MIB,
         commit_after_s=config.limits.commit_after,
         keep_alive_s=config.limits.keep_alive,
@@ -96,45 +111,81 @@ def build(config: Config, keys: KeyStore, ledger: Ledger, embedded: Embedded | N
         head_limit_bytes=config.limits.header_kib * 1024,
         receipt_s=config.limits.request_receive,
         connection_limit=config.limits.connections,
+        queue_bytes=config.limits.queue_kib * 1024,
+        reader_stall_s=config.limits.reader_stall,
     )
-    return Gateway(DataPlane(ports, registry, settings), edge, registry, clock, models, upstreams, prices)
+    return Gateway(DataPlane(ports, registry, settings), edge, registry, clock, models, upstreams, prices, offload)
 
 
-def _upstream(item: UpstreamConfig, config: Config, embedded: Embedded | None, clock: SystemClock) -> AnyUpstream:
-    if isinstance(item, EmbeddedUpstreamConfig):
-        assert embedded is not None, "an embedded upstream is configured"
-        return EmbeddedUpstream(item.name, embedded.endpoint, clock)
-    try:
-        egress = Egress(config.data_dir / item.ca_file if item.ca_file else "", item.proxy)
-        if isinstance(item, AnthropicUpstreamConfig):
-            return _anthropic(item, clock, egress)
-        return OpenAIUpstream(
-            item.name, item.base_url, clock, api_key=item.api_key, headers=item.headers, egress=egress
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What upstreams are made with."""
+
+    data_dir: Path
+    embedded: Embedded | None
+    clock: SystemClock
+    signing_key: bytes
+
+    def upstream(self, item: UpstreamConfig) -> AnyUpstream:
+        """Raises `ConfigurationError` for a URL or a file that cannot be used."""
+        try:
+            match item:
+                case EmbeddedUpstreamConfig():
+                    return self._embedded(item)
+                case AnthropicUpstreamConfig():
+                    return self._anthropic(item)
+            return self._openai(item)
+        except ValueError as error:
+            raise ConfigurationError("configuration", f"the upstream {item.name}", str(error), "Correct it.") from None
+
+    def _embedded(self, item: EmbeddedUpstreamConfig) -> EmbeddedUpstream:
+        assert self.embedded is not None, "an embedded upstream is configured"
+        facts = replace(LLAMA_CPP, signing_key=self.signing_key, takes_tools=self.embedded.model.takes_tools)
+        return EmbeddedUpstream(item.name, self.embedded.endpoint, self.clock, facts)
+
+    def _anthropic(self, item: AnthropicUpstreamConfig) -> AnthropicUpstream:
+        facts = replace(ANTHROPIC, strip_betas=tuple(item.strip_betas), strip_fields=_paths(item.strip_fields))
+        return AnthropicUpstream(
+            item.name,
+            item.base_url,
+            self.clock,
+            facts,
+            api_key=item.api_key,
+            auth=item.auth,
+            headers=item.headers,
+            egress=self._egress(item),
         )
-    except ValueError as error:
-        raise ConfigurationError("configuration", f"the upstream {item.name}", str(error), "Correct it.") from None
+
+    def _openai(self, item: OpenAIUpstreamConfig) -> OpenAIUpstream:
+        facts = replace(
+            OPENAI_ITSELF if is_openai_itself(item.base_url) else OPENAI_COMPATIBLE,
+            strip_fields=_paths(item.strip_fields),
+            mid_system=MidSystem(item.mid_system),
+            signing_key=self.signing_key,
+        )
+        return OpenAIUpstream(
+            item.name,
+            item.base_url,
+            self.clock,
+            facts,
+            api_key=item.api_key,
+            headers=item.headers,
+            egress=self._egress(item),
+        )
+
+    def _egress(self, item: AnthropicUpstreamConfig | OpenAIUpstreamConfig) -> Egress:
+        return Egress(self.data_dir / item.ca_file if item.ca_file else "", item.proxy)
 
 
-def _anthropic(item: AnthropicUpstreamConfig, clock: SystemClock, egress: Egress) -> AnthropicUpstream:
-    facts = replace(
-        ANTHROPIC,
-        strip_betas=tuple(item.strip_betas),
-        strip_fields=tuple(tuple(path.split(".")) for path in item.strip_fields),
-    )
-    return AnthropicUpstream(
-        item.name,
-        item.base_url,
-        clock,
-        facts,
-        api_key=item.api_key,
-        auth=item.auth,
-        headers=item.headers,
-        egress=egress,
-    )
+def _paths(fields: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(path.split(".")) for path in fields)
 
 
 def _route(item: RouteConfig, embedded: dict[str, str]) -> Route:
-    targets = tuple(Target(target.upstream, target.model or embedded.get(target.upstream)) for target in item.targets)
+    targets = tuple(
+        Target(target.upstream, target.model or embedded.get(target.upstream), target.max_output)
+        for target in item.targets
+    )
     return Route(item.model, targets, item.display_name)
 
 

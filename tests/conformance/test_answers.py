@@ -14,6 +14,7 @@ from ezai.ports import Timeouts
 from ezai.protocol.anthropic.events import read_event
 from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.sse import SseDecoder, encode_frame
+from tests.canary import CLIENT_KEY
 from tests.conformance.gateway import STREAM, Options, as_json, decoded, gateway, hello, request, run, streamed
 from tests.pipeline.fakes import DONE, Dialogue, chunk, usage_chunk
 from tests.upstreams.http.scripted import EOF, HOLD
@@ -64,7 +65,7 @@ def test_item_39_a_message_has_every_key(shape: str) -> None:
 def test_item_40_the_sdk_gets_usable_objects() -> None:
     async def test() -> None:
         async with gateway(hello()) as running:
-            async with AsyncAnthropic(base_url=running.url, api_key="k") as client:
+            async with AsyncAnthropic(base_url=running.url, api_key=CLIENT_KEY) as client:
                 message = await client.messages.create(
                     model="claude-test", max_tokens=5, messages=[{"role": "user", "content": "Hi"}]
                 )
@@ -203,7 +204,7 @@ def test_item_49_the_delta_tells_the_end(shape: str) -> None:
 
 def test_item_50_final_usage_reaches_the_sdk() -> None:
     async def test() -> None:
-        async with gateway(hello()) as running, AsyncAnthropic(base_url=running.url, api_key="k") as client:
+        async with gateway(hello()) as running, AsyncAnthropic(base_url=running.url, api_key=CLIENT_KEY) as client:
             messages: list[Any] = [{"role": "user", "content": "Hi"}]
             async with client.messages.stream(model="claude-test", max_tokens=5, messages=messages) as stream:
                 final = await stream.get_final_message()
@@ -274,7 +275,7 @@ def test_a_synchronous_sdk_client_is_served_beside_others() -> None:
         async with gateway(hello(), hello()) as running:
 
             def ask() -> str:
-                with Anthropic(base_url=running.url, api_key="k") as client:
+                with Anthropic(base_url=running.url, api_key=CLIENT_KEY) as client:
                     messages: list[Any] = [{"role": "user", "content": "Hi"}]
                     with client.messages.stream(model="claude-test", max_tokens=5, messages=messages) as stream:
                         return "".join(stream.text_stream)

@@ -8,6 +8,7 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from ezai.config import LimitsConfig, TimeoutsConfig
+from tests.canary import CLIENT_KEY
 from tests.conformance.gateway import STREAM, Options, gateway, run
 from tests.conformance.test_routing_and_headers import holds_the_error_shape
 from tests.upstreams.http.scripted import EOF, HOLD
@@ -144,7 +145,7 @@ def test_item_80_paging() -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 20])
 def test_item_80_the_sdks_own_paging_ends(limit: int) -> None:
     async def test() -> None:
-        async with gateway() as running, AsyncAnthropic(base_url=running.url, api_key="k") as client:
+        async with gateway() as running, AsyncAnthropic(base_url=running.url, api_key=CLIENT_KEY) as client:
             ids = [model.id async for model in client.models.list(limit=limit)]
             assert ids == ["small", "org/model", "claude-alias", "smollm2-135m"]
 
@@ -153,7 +154,7 @@ def test_item_80_the_sdks_own_paging_ends(limit: int) -> None:
 
 def test_item_81_an_id_with_a_slash_resolves() -> None:
     async def test() -> None:
-        async with gateway() as running, AsyncAnthropic(base_url=running.url, api_key="k") as client:
+        async with gateway() as running, AsyncAnthropic(base_url=running.url, api_key=CLIENT_KEY) as client:
             assert (await client.models.retrieve("org/model")).id == "org/model"
             for path in ("/v1/models/org%2Fmodel", "/v1/models/org/model"):
                 assert (await running.http.get(path)).json()["id"] == "org/model"

@@ -8,6 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from urllib.parse import urlsplit
 
+from tests import canary
 from tests.sdk.wire import Answer, read_answers
 
 
@@ -51,6 +52,7 @@ class Recorder:
         self._accepting.join()
         for connection in self._connections:
             connection.finish()
+            canary.WATCH.look("an answer to a client", bytes(connection.received))
 
 
 class _Connection:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.canary import CLIENT_KEY as KEY
 from tests.gateway_process import GatewayProcess, running_gateway
 from tests.sdk.clients import CLIENTS, PYTHON_NEW, TYPESCRIPT_NEW, Client
 from tests.sdk.recorder import Recorder
-
-KEY = "sk-of-the-operator"
 
 
 @pytest.fixture(scope="module")

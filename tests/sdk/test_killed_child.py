@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from anthropic import Anthropic
 
+from tests.canary import CLIENT_KEY
 from tests.gateway_process import GatewayProcess, running_gateway
 from tests.sdk.clients import CLIENTS, PYTHON, TYPESCRIPT, Client, printed
 from tests.sdk.prompts import endless
@@ -100,7 +101,7 @@ def test_68_typescript_raises_api_error_and_tells_the_listener(client: Client, o
 
 def test_the_next_request_is_answered_by_a_new_process(outcome: Outcome) -> None:
     """The SDK's own retries bridge the restart."""
-    with Anthropic(base_url=outcome.gateway.url, api_key="sk-your-key", max_retries=20) as client:
+    with Anthropic(base_url=outcome.gateway.url, api_key=CLIENT_KEY, max_retries=20) as client:
         message = client.messages.create(
             model="claude-next", max_tokens=4, messages=[{"role": "user", "content": "Say hi."}]
         )

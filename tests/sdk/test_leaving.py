@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from anthropic import Anthropic
 
+from tests.canary import CLIENT_KEY
 from tests.gateway_process import GatewayProcess
 from tests.sdk.prompts import endless, pass_through
 from tests.sdk.wire import RawClient
@@ -22,7 +23,7 @@ FEW_TOKENS = 600
 @pytest.fixture
 def next_client(one_slot_gateway: GatewayProcess) -> Iterator[Anthropic]:
     """Its one attempt is given up long before the answer of who left would have ended."""
-    with Anthropic(base_url=one_slot_gateway.url, api_key="sk-your-key", max_retries=0, timeout=15) as client:
+    with Anthropic(base_url=one_slot_gateway.url, api_key=CLIENT_KEY, max_retries=0, timeout=15) as client:
         yield client
 
 

@@ -16,6 +16,7 @@ import msgspec
 from ezai.protocol.anthropic.events import MessagesEvent, read_event
 from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.sse import SseDecoder
+from tests import canary
 
 READ_TIMEOUT_S = 60
 
@@ -84,10 +85,12 @@ class RawClient:
     def __init__(self, url: str, path: str, body: Mapping[str, object]) -> None:
         self.reads: list[bytes] = []
         """What each read of the socket brought."""
+        self._watched = canary.WATCH.stream("an answer to a client")
         address = urlsplit(url)
         content = msgspec.json.encode(body)
         head = (
             f"POST {path} HTTP/1.1\r\nhost: {address.netloc}\r\nconnection: close\r\n"
+            f"x-api-key: {canary.CLIENT_KEY}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
         )
         assert address.hostname is not None
@@ -116,6 +119,7 @@ class RawClient:
     def _read(self) -> bool:
         data = self._socket.recv(65_536)
         if data:
+            self._watched(data)
             self.reads.append(data)
         return bool(data)
 

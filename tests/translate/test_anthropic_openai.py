@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ezai.errors import InvalidRequest, UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamTruncated
+from ezai.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamTruncated
 from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.anthropic.fold import fold
 from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.anthropic.requests import read_request
 from ezai.protocol.sse import SseDecoder
-from ezai.translate.anthropic_openai import AnthropicToOpenAI, MessagesFromChat
+from ezai.translate.anthropic_openai import AnthropicToOpenAI
+from ezai.translate.anthropic_openai.stream import MessagesFromChat
 from ezai.translate.base import LLAMA_CPP, OPENAI_COMPATIBLE, UpstreamFacts
+from ezai.translate.terms import AnswerTerms
 from tests.pipeline.fakes import DONE, chunk, usage_chunk
 from tests.properties.strategies import chat_streams, cut, mutated
 
@@ -28,10 +30,9 @@ def asked(facts: UpstreamFacts = OPENAI_COMPATIBLE, **fields: Any) -> dict[str, 
     return decoded
 
 
-def translated(*pieces: bytes, max_tokens: int = 9) -> list[MessagesEvent]:
+def translated(*pieces: bytes, max_tokens: int = 9, **terms: Any) -> list[MessagesEvent]:
     """The events of a whole stream, checked by the table."""
-    body = {"model": "m", "max_tokens": max_tokens, "messages": [{"role": "user", "content": "Hi"}]}
-    stream = MessagesFromChat("msg_1", read_request(msgspec.json.encode(body)))
+    stream = MessagesFromChat("msg_1", "m", AnswerTerms(max_tokens=max_tokens, **terms))
     decoder, state = SseDecoder(), StreamState()
     out: list[MessagesEvent] = []
     for piece in pieces:
@@ -104,14 +105,18 @@ def test_sampling_and_stop() -> None:
     assert not {"temperature", "top_p", "top_k", "stop"} & set(asked())
 
 
-def test_more_stop_sequences_than_the_upstream_takes() -> None:
-    with pytest.raises(InvalidRequest, match="^stop_sequences: .* at most 4"):
-        asked(stop_sequences=list("abcde"))
-    assert asked(LLAMA_CPP, stop_sequences=list("abcde"))["stop"] == list("abcde")
+def test_item_35_more_stop_sequences_than_the_upstream_takes_are_all_looked_for_here() -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    request = read_request(msgspec.json.encode(body | {"stop_sequences": list("abcde")}))
+    made = AnthropicToOpenAI("up", OPENAI_COMPATIBLE).request(request)
+    assert msgspec.json.decode(made.body)["stop"] == list("abcd")
+    assert made.terms.stop_sequences == tuple("abcde")
+    made = AnthropicToOpenAI("up", LLAMA_CPP).request(request)
+    assert (msgspec.json.decode(made.body)["stop"], made.terms.stop_sequences) == (list("abcde"), ())
 
 
 def test_unknown_fields_do_not_reach_the_upstream() -> None:
-    assert asked(context_management={}, metadata={"user_id": "x"}, speed="fast") == asked()
+    assert asked(context_management={}, metadata={"x": "x"}, speed="fast", service_tier="auto") == asked()
 
 
 def test_counting_asks_for_the_same_prompt_and_no_answer() -> None:

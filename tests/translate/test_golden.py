@@ -45,7 +45,7 @@ def test_what_the_client_is_told(case: str) -> None:
 
 def told(case: str) -> Sequence[MessagesEvent]:
     request = read_request((RECORDINGS / f"{case}.request.json").read_bytes())
-    stream = translator(case).stream("msg_golden", request)
+    stream = translator(case).stream("msg_golden", request, translator(case).request(request).terms)
     events: list[MessagesEvent] = []
     for frame in SseDecoder().feed((RECORDINGS / f"{case}.sse").read_bytes()):
         events += stream.feed(stream.read(frame))

@@ -39,12 +39,16 @@ class MalformedGgufError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What the header tells. `context_tokens` is what the model was trained with; None where it is not told."""
+    """What the header tells. `context_tokens` is what the model was trained with; None where it is not told.
+
+    `template_has_tools` says that its chat template does something with tools.
+    """
 
     version: int
     architecture: str
     context_tokens: int | None
     tensors: int
+    template_has_tools: bool = False
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -66,6 +70,7 @@ class _HeaderReader:
         self._alignment = _DEFAULT_ALIGNMENT
         self._architecture = ""
         self._contexts: dict[str, int] = {}
+        self._template_has_tools = False
 
     def read(self) -> GgufHeader:
         if self._size_bytes < len(_MAGIC) or self._take(len(_MAGIC)) != _MAGIC:
@@ -82,7 +87,7 @@ class _HeaderReader:
         last_offset = max((self._tensor_offset() for _ in range(tensors)), default=0)
         self._check_data_reaches(last_offset)
         context_tokens = self._contexts.get(f"{self._architecture}.context_length")
-        return GgufHeader(version, self._architecture, context_tokens, tensors)
+        return GgufHeader(version, self._architecture, context_tokens, tensors, self._template_has_tools)
 
     def _check_data_reaches(self, last_offset: int) -> None:
         header_bytes = self._size_bytes - self._left_bytes
@@ -103,6 +108,8 @@ class _HeaderReader:
                 raise MalformedGgufError("is damaged: its alignment is no power of two")
         elif key.endswith(".context_length") and kind in {_UINT32, _UINT64}:
             self._contexts[key] = self._uint32() if kind == _UINT32 else self._uint64()
+        elif key == "tokenizer.chat_template" and kind == _STRING:
+            self._template_has_tools = b"tools" in self._take(self._uint64())
         elif kind == _ARRAY:
             self._skip_array()
         else:

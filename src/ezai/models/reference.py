@@ -18,12 +18,13 @@ class LocalModel:
 
     `public_id` is the catalogue's name, and None for any other file: no path or file name ever leaves, so such a
     model is called what the configuration calls its upstream. `context_tokens` is what it was trained with, where
-    that is known.
+    that is known; `takes_tools` says that its chat template knows them.
     """
 
     path: Path
     public_id: str | None
     context_tokens: int | None
+    takes_tools: bool = False
 
 
 def resolve(reference: str, data_dir: Path) -> LocalModel:
@@ -70,4 +71,4 @@ def _inspected(reference: str, path: Path) -> LocalModel:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or "no such path can exist"
         raise SetupError(f"The model {reference!r} cannot be read: {reason}.") from error
-    return LocalModel(path, None, header.context_tokens)
+    return LocalModel(path, None, header.context_tokens, header.template_has_tools)

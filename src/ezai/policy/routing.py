@@ -13,10 +13,14 @@ from ezai.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One place a route leads to; `model` None keeps the name that was asked for."""
+    """One place a route leads to; `model` None keeps the name that was asked for.
+
+    It is not asked for more than `max_output` tokens.
+    """
 
     upstream: str
     model: str | None = None
+    max_output: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ezai.ports import Clock
@@ -23,6 +23,8 @@ class Store:
     ledger: SqliteLedger
     writer: Writer
     clock: Clock
+    signing_key: bytes = field(repr=False)
+    """For the thinking of models that sign none: derived from the root secret that the keys hang on."""
 
     async def aclose(self) -> None:
         """Write what was given in, and let go of the database. Idempotent; nothing may be recorded afterwards."""
@@ -47,4 +49,4 @@ async def open_store(path: Path, data_dir: Path, clock: Clock, environ: Mapping[
         await writer.aclose()
         raise
     clock.watch(keys)
-    return Store(keys, SqliteLedger(writer, clock.epoch), writer, clock)
+    return Store(keys, SqliteLedger(writer, clock.epoch), writer, clock, root.derive("signatures of thinking"))

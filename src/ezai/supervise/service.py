@@ -69,7 +69,7 @@ async def run(config: Config, announce: Callable[[Ready], None], environ: Mappin
         child, embedded = started
         if child is not None:
             running.push_async_callback(child.aclose)
-        gateway = build(config, store.keys, store.ledger, embedded, clock)
+        gateway = build(config, store.keys, store.ledger, embedded, clock, store.signing_key)
         running.push_async_callback(gateway.aclose)
         await gateway.prices.load()
         clock.start()

@@ -6,6 +6,7 @@ order, the usage and the end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,12 +19,18 @@ from ezai.protocol.end import UsageSource
 from ezai.protocol.event import Event
 from ezai.protocol.members import without
 from ezai.protocol.openai.errors import ErrorObject
-from ezai.protocol.usage import Usage
+from ezai.protocol.usage import Usage, is_count
 from ezai.translate.base import ANTHROPIC, Headers, UpstreamFacts, UpstreamRequest
+from ezai.translate.credentials import cut_from_bytes, cut_from_text, fields_without
 from ezai.translate.crossing import to_client, to_upstream
+from ezai.translate.own_thinking import has_own_thinking, without_own_thinking
 from ezai.translate.refusals import status_of_type, told
+from ezai.translate.terms import AnswerTerms
 
 _JSON = ((b"accept", b"application/json"), (b"content-type", b"application/json"))
+
+
+_BYTES_A_TOKEN = 4
 
 
 class _ErrorBody(msgspec.Struct, frozen=True):
@@ -41,17 +48,24 @@ class AnthropicToAnthropic:
         self._facts = facts
         self._client_headers = client_headers
 
+    def rewrites(self, request: MessagesRequest) -> bool:
+        return self._renames(request) or bool(self._facts.strip_fields) or has_own_thinking(request.body)
+
     def request(self, request: MessagesRequest) -> UpstreamRequest:
         return UpstreamRequest("POST", "/v1/messages", self._crossing(), self._body(request))
 
     def count_request(self, request: MessagesRequest) -> UpstreamRequest:
         return UpstreamRequest("POST", "/v1/messages/count_tokens", self._crossing(), self._body(request))
 
-    def stream(self, message_id: str, request: MessagesRequest) -> MessagesTap:
-        return MessagesTap()
+    def estimate_tokens(self, request: MessagesRequest) -> int:
+        return max(1, len(request.body) // _BYTES_A_TOKEN)
+
+    def stream(self, message_id: str, request: MessagesRequest, terms: AnswerTerms) -> MessagesTap:
+        return MessagesTap(self._facts.credentials)
 
     def refusal(self, status: int, headers: Headers, body: bytes, requested_model: str) -> RequestError:
         """An Anthropic-shaped error passes with its body; 401 and 403 are the gateway's own trouble."""
+        body = cut_from_bytes(body, self._facts.credentials)
         try:
             error = msgspec.json.decode(body, type=_ErrorBody).error
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -63,44 +77,61 @@ class AnthropicToAnthropic:
         return refusal
 
     def answer_headers(self, headers: Headers) -> Headers:
-        return to_client(headers)
+        return to_client(fields_without(headers, self._facts.credentials))
 
     def _crossing(self) -> Headers:
         return (*_JSON, *to_upstream(self._client_headers, self._facts.strip_betas))
 
+    def _renames(self, request: MessagesRequest) -> bool:
+        return self._model is not None and self._model != request.model
+
     def _body(self, request: MessagesRequest) -> bytes:
         """The client's own bytes, less what the upstream has to be spared, under the name the upstream knows."""
-        renamed = self._model is not None and self._model != request.model
-        body = request.with_value("model", self._model) if renamed else request.body
+        if has_own_thinking(request.body):
+            request = MessagesRequest(without_own_thinking(request), request.facts)
+        body = request.with_value("model", self._model) if self._renames(request) else request.body
         for path in self._facts.strip_fields:
             body = without(body, path)
         return body
 
 
 class MessagesTap:
-    """Hands each event back as it is, and reads usage and end from it."""
+    """Hands each event back as it is, and reads usage and end from it.
 
-    __slots__ = ("_over", "_usage", "_usage_source")
+    Until the upstream tells its final count, a delta is taken for a token: what was relayed is never recorded as less.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_credentials", "_deltas", "_over", "_usage", "_usage_source")
+
+    told_end = False
+    cut_short = False
+
+    def __init__(self, credentials: Sequence[str] = ()) -> None:
+        self._credentials = credentials
+        self._deltas = 0
         self._usage = Usage()
         self._usage_source = UsageSource.NONE
         self._over = False
 
     @property
     def usage(self) -> Usage:
-        return self._usage
+        return msgspec.structs.replace(self._usage, output_tokens=self._deltas) if self._is_counted else self._usage
 
     @property
     def usage_source(self) -> UsageSource:
-        return self._usage_source
+        return UsageSource.ESTIMATED if self._is_counted else self._usage_source
+
+    @property
+    def _is_counted(self) -> bool:
+        return self._usage_source is not UsageSource.UPSTREAM and self._deltas > self._usage.output_tokens
 
     def read(self, frame: bytes) -> MessagesEvent:
         return read_event(frame)
 
     def feed(self, event: Event[Any]) -> tuple[MessagesEvent]:
-        kind = event.kind
-        if kind != events.BLOCK_DELTA and (step := _STEPS.get(kind)):
+        if event.kind == events.BLOCK_DELTA:  # hot: nearly every event
+            self._deltas += 1
+        elif step := _STEPS.get(event.kind):
             step(self, event)
         return (event,)
 
@@ -115,14 +146,17 @@ class MessagesTap:
             self._usage_source = UsageSource.PARTIAL_UPSTREAM
 
     def _message_delta(self, event: MessagesEvent) -> None:
-        self._usage = self._usage.updated(usage_report(event.fields.usage))
-        self._usage_source = UsageSource.UPSTREAM
+        report = usage_report(event.fields.usage)
+        self._usage = self._usage.updated(report)
+        if report is not None and is_count(report.output_tokens):
+            self._usage_source = UsageSource.UPSTREAM
 
     def _message_stop(self, _event: MessagesEvent) -> None:
         self._over = True
 
     def _error(self, event: MessagesEvent) -> None:
-        error = event.fields.error or ErrorFields()
+        said = event.fields.error or ErrorFields()
+        error = ErrorFields(*(cut_from_text(text, self._credentials) for text in (said.type, said.message)))
         refusal = told(
             status_of_type(error.type),
             error.message,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from ezai.protocol.anthropic.requests import MessagesRequest
 from ezai.protocol.end import UsageSource
 from ezai.protocol.event import Event
 from ezai.protocol.usage import Usage
+from ezai.translate.terms import AnswerTerms
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Header fields in wire order; names are lower case."""
@@ -23,6 +24,17 @@ class Dialect(StrEnum):
 
     ANTHROPIC = "anthropic"
     OPENAI = "openai"
+
+
+class MidSystem(StrEnum):
+    """What becomes of a system message in the middle of a conversation."""
+
+    FOLD = "fold"
+    """It goes into the user's turn, as a reminder: most chat templates refuse it in its place."""
+    NATIVE = "native"
+    """It stays where it is."""
+    HOIST = "hoist"
+    """It joins the system prompt, which spoils the cache of everything behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +50,34 @@ class UpstreamFacts:
     """It counts the tokens of a prompt without generating."""
     max_stop_sequences: int | None = None
     """More of them than this are refused by it; None: no limit known."""
+    takes_tools: bool = True
+    """Its models' chat templates know tools. Where they do not, a call can only be forced, by a schema."""
+    takes_media: bool = True
+    """It takes images and files."""
+    takes_prefill: bool = True
+    """It goes on with an answer that the conversation ends in."""
+    is_openai: bool = False
+    """It is OpenAI's own service, which knows no `max_tokens` for newer models, and more efforts than others."""
+    mid_system: MidSystem = MidSystem.FOLD
+    """What becomes of a system message in the middle of a conversation."""
+    max_output: int | None = None
+    """More tokens than this are not asked of it; None: as many as the client says."""
+    signing_key: bytes = field(default=b"", repr=False)
+    """Signs the thinking of its models, which comes without a signature."""
     strip_betas: tuple[str, ...] = ()
     """Values of `anthropic-beta` that it refuses, as globs."""
     strip_fields: tuple[tuple[str, ...], ...] = ()
     """Fields of the body that it refuses, as paths: ("tools", "*", "cache_control", "scope")."""
+    credentials: tuple[str, ...] = field(default=(), repr=False)
+    """What the gateway shows it: cut out of what it says, wherever that is told on."""
 
 
 ANTHROPIC = UpstreamFacts(Dialect.ANTHROPIC, takes_top_k=True, counts_tokens=True)
 OPENAI_COMPATIBLE = UpstreamFacts(Dialect.OPENAI, max_stop_sequences=4)
-LLAMA_CPP = UpstreamFacts(Dialect.OPENAI, takes_top_k=True, is_llama_cpp=True, counts_tokens=True)
+OPENAI_ITSELF = replace(OPENAI_COMPATIBLE, is_openai=True, takes_prefill=False)
+LLAMA_CPP = UpstreamFacts(
+    Dialect.OPENAI, takes_top_k=True, is_llama_cpp=True, counts_tokens=True, takes_tools=False, takes_media=False
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +91,8 @@ class UpstreamRequest:
     path: str
     headers: Headers
     body: bytes
+    terms: AnswerTerms = field(default_factory=AnswerTerms)
+    """How its answer is to be read."""
 
 
 class StreamTranslator(Protocol):
@@ -77,6 +110,19 @@ class StreamTranslator(Protocol):
     @property
     def usage_source(self) -> UsageSource:
         """How `usage` is known."""
+        ...
+
+    @property
+    def told_end(self) -> bool:
+        """Whether the upstream has told why it finished, so that `close` succeeds, though it may have more to say.
+
+        False for a tap: its end is the upstream's own.
+        """
+        ...
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the message was ended here while the upstream goes on: it has to be told to stop. False for a tap."""
         ...
 
     def read(self, frame: bytes) -> Event[Any]:
@@ -98,6 +144,10 @@ class StreamTranslator(Protocol):
 class Translator(Protocol):
     """A dialect pair, for one target: the stateless half."""
 
+    def rewrites(self, request: MessagesRequest) -> bool:
+        """Whether the upstream is sent another body than the client's: then making it takes as long as it is large."""
+        ...
+
     def request(self, request: MessagesRequest) -> UpstreamRequest:
         """What to ask the upstream. Raises `InvalidRequest` for what it cannot be asked."""
         ...
@@ -106,8 +156,12 @@ class Translator(Protocol):
         """How to ask for the number of input tokens, where `facts.counts_tokens`."""
         ...
 
-    def stream(self, message_id: str, request: MessagesRequest) -> StreamTranslator:
-        """A fresh stream translator; `message_id` is for an answer made here."""
+    def estimate_tokens(self, request: MessagesRequest) -> int:
+        """About how many input tokens it has, where nobody counts them; at least one. Raises as `request` does."""
+        ...
+
+    def stream(self, message_id: str, request: MessagesRequest, terms: AnswerTerms) -> StreamTranslator:
+        """A fresh stream translator; `message_id` is for an answer made here, `terms` are those of `request`."""
         ...
 
     def answer_headers(self, headers: Headers) -> Headers:

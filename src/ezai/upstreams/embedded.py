@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from ezai.errors import Overloaded
@@ -21,13 +22,27 @@ class EmbeddedEndpoint(NamedTuple):
 class EmbeddedUpstream:
     """The child by its present endpoint. `endpoint` returns None while the child is down or still loading."""
 
-    def __init__(self, name: str, endpoint: Callable[[], EmbeddedEndpoint | None], clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        endpoint: Callable[[], EmbeddedEndpoint | None],
+        clock: Clock,
+        facts: UpstreamFacts = LLAMA_CPP,
+    ) -> None:
         self.name = name
-        self.facts: UpstreamFacts = LLAMA_CPP
+        self._facts = facts
         self._endpoint = endpoint
         self._clock = clock
         self._known: EmbeddedEndpoint | None = None
         self._client: HttpClient | None = None
+
+    @property
+    def facts(self) -> UpstreamFacts:
+        """Those of the model, with the present key."""
+        endpoint = self._endpoint()
+        if endpoint is not None and self._facts.credentials != (endpoint.api_key,):
+            self._facts = replace(self._facts, credentials=(endpoint.api_key,))
+        return self._facts
 
     async def open(self, request: UpstreamRequest, timeouts: Timeouts) -> Exchange:
         """As the port says; raises `Overloaded` while the child is being restarted: trying again soon is right."""

@@ -13,6 +13,7 @@ import msgspec
 from ezai.errors import IllegalStream, UpstreamTruncated
 from ezai.protocol.anthropic import events
 from ezai.protocol.anthropic.events import MessagesEvent
+from ezai.protocol.json_prefix import JsonPrefix, NotAnObject, completed
 
 
 class Fold:
@@ -35,7 +36,8 @@ class Fold:
     def feed(self, event: MessagesEvent) -> None:
         """Take one more event, of a stream whose order `StreamState` has checked; other kinds change nothing.
 
-        Raises `IllegalStream` when the pieces of a tool's input do not join to JSON.
+        A tool's input that was cut off is what its pieces tell, as the SDKs show it. Raises `IllegalStream` when they
+        do not join to JSON.
         """
         if step := self._steps.get(event.kind):
             step(event.payload)
@@ -117,4 +119,12 @@ def _parsed(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
+        return _cut_off(text)
+
+
+def _cut_off(text: str) -> Any:
+    try:
+        JsonPrefix().feed(text)
+        return msgspec.json.decode(completed(text))
+    except (NotAnObject, msgspec.DecodeError):
         raise IllegalStream("The pieces of a tool's input do not join to JSON.") from None

@@ -2,63 +2,66 @@
 
 Two depths. `read_request` decodes the outermost object alone and checks what the gateway itself needs: everything
 else stays the bytes the client sent (contract 8). `MessagesRequest.conversation` decodes the rest for a translator.
+Both take time in proportion to the body, so where it is large they are called in another process: a request can be
+sent there, and comes back as its `Facts`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ezai.errors import InvalidRequest
+from ezai.protocol.anthropic.conversation import Conversation
 from ezai.protocol.validation import Kind, read_problem
 
 MAX_MESSAGES = 100_000  # the hosted API's own limit
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
+LARGE_BYTES = 1024 * 1024
+"""From here on a body is read in another process: below, reading and translating one take at most 25 ms together."""
 
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NULL = msgspec.Raw(b"null")
 
 
-class TextBlock(msgspec.Struct, frozen=True, tag="text"):
-    """A text block; cache_control and citations mean nothing to a translated upstream and are passed over."""
+class Facts(NamedTuple):
+    """What the gateway itself needs of a request."""
 
-    text: str
-
-
-class MessageParam(msgspec.Struct, frozen=True):
-    """One turn, or a system message in the middle of the conversation."""
-
-    role: Literal["user", "assistant", "system"]
-    content: str | list[TextBlock]
-
-
-class Conversation(msgspec.Struct, frozen=True):
-    """What a translator reads of a request. Unknown fields are ignored; nulls are absent."""
-
-    messages: list[MessageParam]
-    system: str | list[TextBlock] | None = None
-    stop_sequences: list[str] | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: Count | None = None
+    model: str
+    max_tokens: int
+    streamed: bool
+    names: frozenset[str]
+    """Of the members of the outermost object."""
 
 
 class MessagesRequest:
     """A request whose outermost object was read and checked; `body` is what the client sent, untouched."""
 
-    __slots__ = ("body", "max_tokens", "members", "model", "streamed")
+    __slots__ = ("_members", "body", "facts", "max_tokens", "model", "streamed")
 
-    def __init__(
-        self, body: bytes, members: dict[str, msgspec.Raw], model: str, max_tokens: int, streamed: bool
-    ) -> None:
+    def __init__(self, body: bytes, facts: Facts, members: dict[str, msgspec.Raw] | None = None) -> None:
         self.body = body
-        self.members = members
-        self.model = model
-        self.max_tokens = max_tokens
-        self.streamed = streamed
+        self.facts = facts
+        self.model, self.max_tokens, self.streamed, _ = facts
+        self._members = members
+
+    def __reduce__(self) -> tuple[type[MessagesRequest], tuple[bytes, Facts]]:
+        """For another process: without the decoded members, which are the body once more."""
+        return MessagesRequest, (self.body, self.facts)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether decoding it would hold up the streams of the process that does."""
+        return len(self.body) > LARGE_BYTES
+
+    @property
+    def members(self) -> dict[str, msgspec.Raw]:
+        """The outermost object, each value as the client wrote it."""
+        if self._members is None:
+            self._members = _decode_members(self.body)
+        return self._members
 
     def with_value(self, name: str, value: object) -> bytes:
         """The body with one member replaced; every other value stays byte-identical."""
@@ -77,17 +80,27 @@ def read_request(body: bytes) -> MessagesRequest:
     model, max_tokens, messages or stream, no message at all or more than MAX_MESSAGES.
     """
     members = _read_members(body)
-    request = _read_common(body, members)
-    request.max_tokens = _member(members, "max_tokens", int)
-    if request.max_tokens < 0:
-        raise InvalidRequest(f"max_tokens: must not be negative, got {request.max_tokens}")
-    request.streamed = members.get("stream", _NULL) != _NULL and _member(members, "stream", bool)
-    return request
+    model = _read_model(members)
+    max_tokens: int = _member(members, "max_tokens", int)
+    if max_tokens < 0:
+        raise InvalidRequest(f"max_tokens: must not be negative, got {max_tokens}")
+    streamed = members.get("stream", _NULL) != _NULL and _member(members, "stream", bool)
+    return MessagesRequest(body, Facts(model, max_tokens, streamed, frozenset(members)), members)
 
 
 def read_count_request(body: bytes) -> MessagesRequest:
     """Read the body of `POST /v1/messages/count_tokens`: the same, where max_tokens and stream have no place."""
-    return _read_common(body, _read_members(body))
+    members = _read_members(body)
+    return MessagesRequest(body, Facts(_read_model(members), 0, False, frozenset(members)), members)
+
+
+Read = Callable[[bytes], MessagesRequest]
+"""`read_request` or `read_count_request`."""
+
+
+def read_facts(read: Read, body: bytes) -> Facts:
+    """`read` in another process: the body does not have to come back. Raises as `read` does."""
+    return read(body).facts
 
 
 def _read_members(body: bytes) -> dict[str, msgspec.Raw]:
@@ -108,7 +121,8 @@ def _read_members(body: bytes) -> dict[str, msgspec.Raw]:
         raise InvalidRequest("The request body is nested too deeply.") from None
 
 
-def _read_common(body: bytes, members: dict[str, msgspec.Raw]) -> MessagesRequest:
+def _read_model(members: dict[str, msgspec.Raw]) -> str:
+    """The model, once it and the messages are found to be what they must."""
     model: str = _member(members, "model", str)
     if not model:
         raise InvalidRequest("model: must not be empty")
@@ -117,7 +131,7 @@ def _read_common(body: bytes, members: dict[str, msgspec.Raw]) -> MessagesReques
         raise InvalidRequest("messages: at least one message is required")
     if len(messages) > MAX_MESSAGES:
         raise InvalidRequest(f"messages: at most {MAX_MESSAGES} messages are allowed, got {len(messages)}")
-    return MessagesRequest(body, members, model, 0, False)
+    return model
 
 
 def _member(members: dict[str, msgspec.Raw], name: str, kind: Any) -> Any:

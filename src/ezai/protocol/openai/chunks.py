@@ -1,7 +1,8 @@
 """The chunks of a Chat Completions stream: frames to `Event`s.
 
 What varies between servers is read here and only here: usage on its own chunk, on the finish chunk or on every one;
-choices absent or empty; an error object in a 200 stream. Source: reference of the Messages API, section 7.5.
+choices absent or empty; reasoning under three names; arguments as text or as an object; an error object in a 200
+stream. Source: reference of the Messages API, section 7.5.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ezai.errors import UpstreamMalformed
 from ezai.protocol.event import COMMENT, Event
 from ezai.protocol.openai.errors import ErrorObject
 from ezai.protocol.sse import parse_frame
-from ezai.protocol.usage import OutputDetails, UsageReport
+from ezai.protocol.usage import OutputDetails, UsageReport, is_count
 
 CHUNK = "chunk"
 DONE = "done"
@@ -37,31 +38,66 @@ class CompletionDetails(msgspec.Struct, frozen=True):
 class ChatUsage(msgspec.Struct, frozen=True):
     """Usage as chat completions report it; `prompt_tokens` includes what was cached."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
     prompt_cache_hit_tokens: int | None = None  # DeepSeek's name for cached_tokens
 
     def report(self) -> UsageReport:
-        """The same in the terms of the Messages API, where input excludes the cache."""
+        """The same in the terms of the Messages API, where input excludes the cache. What is no count is left out."""
         details = self.prompt_tokens_details or PromptDetails()
-        read = details.cached_tokens or self.prompt_cache_hit_tokens or 0
-        written = details.cache_write_tokens or 0
+        read = _count(details.cached_tokens or self.prompt_cache_hit_tokens) or 0
+        written = _count(details.cache_write_tokens) or 0
+        prompt = _count(self.prompt_tokens) or None  # no prompt has none: some servers send 0 until they know
         reasoning = self.completion_tokens_details
         return UsageReport(
-            input_tokens=max(0, self.prompt_tokens - read - written),
+            input_tokens=None if prompt is None else max(0, prompt - read - written),
             cache_creation_input_tokens=written,
             cache_read_input_tokens=read,
-            output_tokens=max(0, self.completion_tokens),
+            output_tokens=_count(self.completion_tokens),
             output_tokens_details=OutputDetails(reasoning.reasoning_tokens if reasoning else None),
         )
+
+
+class ReasoningDetail(msgspec.Struct, frozen=True):
+    """A part of OpenRouter's `reasoning_details`; an encrypted one has neither text nor summary."""
+
+    text: str | None = None
+    summary: str | None = None
+
+
+class CalledFunction(msgspec.Struct, frozen=True):
+    """Name and arguments of a call, or a piece of either. Some servers send arguments as the object itself."""
+
+    name: str | None = None
+    arguments: str | dict[str, msgspec.Raw] | None = None
+
+    def arguments_text(self) -> str:
+        """The arguments as text of JSON; empty where there are none."""
+        if isinstance(self.arguments, dict):
+            return _encode(self.arguments).decode()
+        return self.arguments or ""
+
+
+class CallFragment(msgspec.Struct, frozen=True):
+    """A fragment of a tool call. Nothing of it is always there."""
+
+    index: int | None = None
+    id: str | None = None
+    function: CalledFunction | None = None
 
 
 class ChatDelta(msgspec.Struct, frozen=True):
     """What a chunk adds."""
 
     content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None  # DeepSeek, SGLang, llama.cpp
+    reasoning: str | None = None  # vLLM from 0.11 on, OpenRouter, Groq
+    reasoning_details: list[ReasoningDetail] | None = None  # OpenRouter
+    tool_calls: list[CallFragment] | None = None
+    function_call: CalledFunction | None = None  # of before there were tools
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -98,6 +134,8 @@ class ChatChunk(msgspec.Struct, frozen=True):
 ChatEvent = Event[ChatChunk]
 
 _decode = msgspec.json.Decoder(ChatChunk).decode
+_encode = msgspec.json.Encoder().encode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _EMPTY = ChatChunk()
 
 
@@ -117,8 +155,22 @@ def read_chunk(frame: bytes) -> ChatEvent:
         chunk = _decode(data)
     except UnicodeDecodeError:
         raise UpstreamMalformed("The upstream sent a chunk that is not UTF-8.") from None
-    except msgspec.ValidationError as error:
-        raise UpstreamMalformed(f"The upstream sent a chunk that is none: {error}.") from None
+    except msgspec.ValidationError:
+        chunk = _without_usage(data)
     except msgspec.DecodeError:
         raise UpstreamMalformed("The upstream sent a chunk whose data is not JSON.") from None
     return Event(ERROR if chunk.error is not None or name == b"error" else CHUNK, chunk, data, frame)
+
+
+def _without_usage(data: bytes) -> ChatChunk:
+    """A chunk that cannot be read as it is, without its usage: counts that are no numbers take no text along."""
+    try:
+        members = _decode_members(data)
+        members.pop("usage", None)
+        return _decode(msgspec.json.encode(members))
+    except msgspec.DecodeError as error:
+        raise UpstreamMalformed(f"The upstream sent a chunk that is none: {error}.") from None
+
+
+def _count(value: int | None) -> int | None:
+    return value if is_count(value) else None

@@ -1,0 +1,24 @@
+"""Messages in, Chat Completions out.
+
+pair.py            the pair for one target: what the pipeline calls
+request.py         a conversation as the body of a chat request, and the terms on which its answer is read
+turns.py           its messages
+tools.py           its tools
+builtin_tools.py   those that the hosted API defines
+schemas.py         JSON schemas as upstreams take them
+estimate.py        about how many tokens a prompt has
+stream.py          chunks to Messages events: which part of a chunk goes where
+blocks.py          content blocks as events, one small method per emitted event
+reasoning.py       where reasoning stands: in a field, or between tags
+calls.py           tool calls put together from fragments
+called.py          a tool call that is the text of the answer
+stops.py           stop sequences, in text that comes in pieces
+tally.py           usage, as told and as counted
+
+A unary answer is the fold of the stream, so the upstream is always asked to stream. Source: reference of the Messages
+API, section 7.
+"""
+
+from ezai.translate.anthropic_openai.pair import AnthropicToOpenAI
+
+__all__ = ["AnthropicToOpenAI"]

@@ -1,0 +1,192 @@
+"""A request of the Messages API as the body of a chat request, and the terms on which its answer is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ezai.errors import InvalidRequest
+from ezai.protocol.anthropic.conversation import Conversation, OutputFormat, ThinkingParam
+from ezai.translate.anthropic_openai.estimate import estimate_tokens
+from ezai.translate.anthropic_openai.schemas import for_grammar, is_strict
+from ezai.translate.anthropic_openai.tools import (
+    Tool,
+    ToolNames,
+    call_schema,
+    check_choice,
+    chosen,
+    described,
+    forced,
+    functions,
+    offered_tools,
+)
+from ezai.translate.anthropic_openai.turns import ChatMessage, chat_messages
+from ezai.translate.base import UpstreamFacts
+from ezai.translate.terms import AnswerTerms, Thinking
+
+_LOW_BUDGET, _MEDIUM_BUDGET = 4_000, 16_000
+_REFUSED = {
+    "mcp_servers": "MCP servers are connected to by Anthropic upstreams alone",
+    "compaction": "conversations are compacted by Anthropic upstreams alone",
+    "thread": "threads are kept by Anthropic upstreams alone",
+}
+
+
+class ChatRequest:
+    """One request to one upstream. Making it raises `InvalidRequest` for what this upstream cannot be asked.
+
+    `body` is what is generated from, `terms` how the answer is read. `prompt` is the part of the body that is input.
+    """
+
+    def __init__(self, conversation: Conversation, model: str, max_tokens: int, facts: UpstreamFacts) -> None:
+        _check_offered(conversation)
+        self._conversation = conversation
+        self._facts = facts
+        self._max_tokens = max_tokens
+        self._names = ToolNames()
+        tools = offered_tools(conversation)
+        check_choice(conversation.tool_choice, tools)
+        self._called: Sequence[Tool] = () if facts.takes_tools else forced(conversation.tool_choice, tools)
+        self.prompt: dict[str, Any] = {"model": model, "messages": self._messages()}
+        if tools and facts.takes_tools:
+            self.prompt["tools"] = functions(self._for_grammar(tools), self._names)
+            self.prompt |= chosen(conversation.tool_choice, self._names)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {
+            **self.prompt,
+            **self._sampling(),
+            **self._stop(),
+            **self._effort(),
+            **self._form(),
+            **self._user(),
+            **self._limit(),
+            **self._streaming(),
+        }
+
+    @property
+    def terms(self) -> AnswerTerms:
+        stop = self._conversation.stop_sequences or ()
+        return AnswerTerms(
+            thinking=_thinking(self._conversation.thinking),
+            tool_names=self._names.changed,
+            stop_sequences=tuple(stop) if self._enforces(stop) else (),
+            called_in_text=tuple(tool.name for tool in self._called),
+            prompt_tokens=estimate_tokens(self.prompt),
+            max_tokens=self._max_tokens,
+            signing_key=self._facts.signing_key,
+        )
+
+    # The prompt.
+
+    def _messages(self) -> list[ChatMessage]:
+        messages = chat_messages(self._conversation, self._facts, self._names)
+        if not self._called:
+            return messages
+        note = described(self._called)
+        if messages[0]["role"] == "system":
+            return [{"role": "system", "content": f"{messages[0]['content']}\n\n{note}"}, *messages[1:]]
+        return [{"role": "system", "content": note}, *messages]
+
+    def _for_grammar(self, tools: Sequence[Tool]) -> Sequence[Tool]:
+        if not self._facts.is_llama_cpp:
+            return tools
+        return [Tool(tool.name, tool.description, _grammar_of(tool), tool.strict) for tool in tools]
+
+    # What is asked of the answer.
+
+    def _sampling(self) -> dict[str, Any]:
+        asked = self._conversation
+        top_k = asked.top_k if self._facts.takes_top_k else None
+        return _present(temperature=asked.temperature, top_p=asked.top_p, top_k=top_k)
+
+    def _stop(self) -> dict[str, Any]:
+        stop = self._conversation.stop_sequences or []
+        return _present(stop=stop[: self._facts.max_stop_sequences] or None)
+
+    def _enforces(self, stop: Sequence[str]) -> bool:
+        """More than the upstream takes are all looked for here: so the one that comes first wins."""
+        limit = self._facts.max_stop_sequences
+        return limit is not None and len(stop) > limit
+
+    def _effort(self) -> dict[str, Any]:
+        asked, thinking = self._conversation.output_config, self._conversation.thinking
+        effort: str | None = asked.effort if asked else None
+        if effort is None and thinking is not None and thinking.type == "enabled":
+            effort = _effort_of(thinking.budget_tokens or 0)
+        if effort in {"xhigh", "max"}:
+            effort = "xhigh" if self._facts.is_openai else "high"
+        body = _present(reasoning_effort=effort)
+        if self._facts.is_llama_cpp:
+            body["chat_template_kwargs"] = {"enable_thinking": _thinking(thinking) is not Thinking.DROPPED}
+        return body
+
+    def _form(self) -> dict[str, Any]:
+        """The schema that the answer has to keep: one that was asked for, or that of a call that is forced."""
+        if self._called:
+            grammar = {tool.name: for_grammar(msgspec.json.decode(tool.schema)) for tool in self._called}
+            return _json_schema("call", call_schema(self._called, grammar), strict=True)
+        asked = self._conversation.output_config
+        form = (asked.format if asked else None) or self._conversation.output_format
+        return {} if form is None else self._json_output(form)
+
+    def _json_output(self, form: OutputFormat) -> dict[str, Any]:
+        schema = msgspec.json.decode(form.schema)
+        if not isinstance(schema, dict):
+            raise InvalidRequest("output_config.format.schema: must be a JSON schema, which is an object")
+        if self._facts.is_llama_cpp:
+            schema = for_grammar(schema)
+        return _json_schema("output", schema, strict=is_strict(schema))
+
+    def _user(self) -> dict[str, Any]:
+        """A stable name for the client's user: what it calls the user itself is nobody else's business, and long."""
+        metadata = self._conversation.metadata
+        if metadata is None or not metadata.user_id:
+            return {}
+        return {"user": hashlib.sha256(metadata.user_id.encode()).hexdigest()[:32]}
+
+    def _limit(self) -> dict[str, Any]:
+        """0 asks to warm the cache; no upstream generates nothing."""
+        limit = max(1, self._max_tokens)
+        if self._facts.max_output is not None:
+            limit = min(limit, self._facts.max_output)
+        return {"max_completion_tokens" if self._facts.is_openai else "max_tokens": limit}
+
+    def _streaming(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
+        return body | ({"return_progress": True, "verbose": True} if self._facts.is_llama_cpp else {})
+
+
+def _check_offered(conversation: Conversation) -> None:
+    for name, problem in _REFUSED.items():
+        if getattr(conversation, name):
+            raise InvalidRequest(f"{name}: {problem}")
+
+
+def _thinking(asked: ThinkingParam | None) -> Thinking:
+    if asked is None or asked.type == "disabled":
+        return Thinking.DROPPED
+    return Thinking.OMITTED if asked.display == "omitted" else Thinking.SHOWN
+
+
+def _effort_of(budget_tokens: int) -> str:
+    if budget_tokens < _LOW_BUDGET:
+        return "low"
+    return "medium" if budget_tokens < _MEDIUM_BUDGET else "high"
+
+
+def _grammar_of(tool: Tool) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(for_grammar(msgspec.json.decode(tool.schema))))
+
+
+def _json_schema(name: str, schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
+    form = {"name": name, "schema": schema} | ({"strict": True} if strict else {})
+    return {"response_format": {"type": "json_schema", "json_schema": form}}
+
+
+def _present(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
