@@ -16,8 +16,8 @@ from hypothesis import given, settings
 
 from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.anthropic.fold import fold
-from tests.properties.strategies import chat_streams, legal_streams
-from tests.translate.test_anthropic_openai import translated
+from tests.properties.strategies import answer_terms, chat_streams, legal_streams
+from tests.translate.chat_stream import translated
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -71,9 +71,9 @@ def equals(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
 
 
 @settings(max_examples=60)
-@given(stream=chat_streams())
-def test_translated_streams(accumulator: Accumulator, stream: bytes) -> None:
-    events = translated(stream)
+@given(stream=chat_streams(), terms=answer_terms())
+def test_translated_streams(accumulator: Accumulator, stream: bytes, terms: dict[str, Any]) -> None:
+    events = translated(stream, **terms)
     equals(accumulator(events), fold(events))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from typing import Any
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ezai.protocol.json_prefix import MAX_DEPTH, WHITESPACE, JsonPrefix, NotAnObject, completed
+from tests.properties.strategies import cut_text
 
 TEXT = st.text(max_size=8) | st.text('\\"/{}[],:\n\x01é😀 u0', max_size=8)
 NUMBER = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -29,12 +29,6 @@ def objects(draw: st.DrawFn) -> str:
     """The text of an object as some encoder or other writes it."""
     separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\t: ")]))
     return json.dumps(draw(OBJECT), ensure_ascii=draw(st.booleans()), separators=separators)
-
-
-@st.composite
-def pieces(draw: st.DrawFn, text: str) -> list[str]:
-    places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=20)))
-    return [text[start:end] for start, end in itertools.pairwise([0, *places, len(text)])]
 
 
 def fed(*parts: str) -> JsonPrefix:
@@ -55,7 +49,7 @@ def refused(text: str) -> bool:
 def test_a_whole_object_is_accepted_in_any_pieces_and_complete_exactly_at_its_end(data: st.DataObject) -> None:
     text = data.draw(objects())
     prefix = JsonPrefix()
-    for piece in data.draw(pieces(text)):
+    for piece in data.draw(cut_text(text)):
         assert not (prefix.complete and piece)
         assert prefix.feed(piece) == len(piece)
     assert prefix.complete
@@ -78,7 +72,8 @@ def test_what_stands_behind_the_end_is_none_of_it(text: str, more: str) -> None:
 ENDINGS = [
     "", "{}", '"', '":0', ":0", "0", '"":0', 'n"', 'n":0', "rue", "ue", "e", "alse", "lse", "se", "ull", "ll", "l",
     *(f"{'0' * n}{close}" for n in range(1, 5) for close in ('"', '":0')),
-    *(f"{half}{close}" for half in ("00\\udc00", "0\\udc00", "\\udc00", "udc00", "dc00", "c00") for close in ('"', '":0')),
+    *(f"{half}{close}" for half in ("00\\udc00", "0\\udc00", "\\udc00", "udc00", "dc00", "c00")
+      for close in ('"', '":0')),
 ]  # fmt: skip
 
 

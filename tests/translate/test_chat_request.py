@@ -490,7 +490,8 @@ def test_without_tools_in_the_template_none_are_offered_and_history_is_told_in_w
 def test_without_tools_in_the_template_a_forced_call_is_a_schema(choice: Any) -> None:
     request = made(LLAMA_CPP, tools=[TOOL], tool_choice=choice, system="s")
     body = msgspec.json.decode(request.body)
-    assert body["response_format"]["json_schema"]["schema"] == SCHEMA
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert schema == {"type": "object", "properties": {"a": {"type": "string", "maxLength": 9}}}
     assert request.terms.called_in_text == ("f",)
     assert body["messages"][0]["content"].startswith("s\n\n")
     assert "does f" in body["messages"][0]["content"]
@@ -504,7 +505,22 @@ def test_without_tools_in_the_template_one_of_several_is_named_first() -> None:
     assert request.terms.called_in_text == ("f", "g")
     assert schema["anyOf"][1]["properties"] == {
         "name": {"const": "g"},
-        "input": {"type": "object", "properties": {"pattern": {"type": "string"}}},
+        "input": {"type": "object", "properties": {"pattern": {"type": "string", "maxLength": 9}}},
+    }
+
+
+def test_a_forced_call_fits_in_its_tokens() -> None:
+    strings = {"type": "array", "items": {"type": "string"}}
+    named = {name: {"type": "string"} for name in ("a", "maxItems")}
+    schema = {"type": "object", "properties": {**named, "c": strings, "d": {"type": "string", "enum": ["long" * 9]}}}
+    tool = {"name": "f", "input_schema": schema}
+    body = asked(LLAMA_CPP, tools=[tool], tool_choice={"type": "any"}, max_tokens=600)
+    properties = body["response_format"]["json_schema"]["schema"]["properties"]
+    assert properties == {
+        "a": {"type": "string", "maxLength": 100},
+        "maxItems": {"type": "string", "maxLength": 100},
+        "c": {"type": "array", "items": {"type": "string", "maxLength": 100}, "maxItems": 4},
+        "d": {"type": "string", "enum": ["long" * 9]},
     }
 
 

@@ -1,63 +1,102 @@
-"""Recordings and what becomes of them: one reviewed file per recording and direction.
+"""Recordings and what becomes of them: one reviewed file per case and target (recordings/README.md).
 
-`recordings/openai/CASE.sse` is a stream as an upstream sent it, `CASE.request.json` the request that asked for it.
-Beside them stand `CASE.asked.json`, what the upstream is asked, and `CASE.told.sse`, what the client is told. After a
-wanted change, `EZAI_GOLDEN=write make test` writes them anew; then the diff is reviewed.
+After a wanted change, `EZAI_GOLDEN=write make test` writes the goldens anew; then the diff is reviewed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ezai.protocol.anthropic.events import MessagesEvent
+from ezai.errors import InvalidRequest, RequestError
+from ezai.protocol.anthropic.answers import error_frame
+from ezai.protocol.anthropic.fold import fold
 from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.anthropic.requests import read_request
+from ezai.protocol.end import UsageSource
 from ezai.protocol.sse import SseDecoder
-from ezai.translate.anthropic_openai import AnthropicToOpenAI
-from ezai.translate.base import LLAMA_CPP, OPENAI_COMPATIBLE
+from ezai.translate.anthropic_anthropic import AnthropicToAnthropic
+from ezai.translate.base import LLAMA_CPP, OPENAI_COMPATIBLE, OPENAI_ITSELF, UpstreamFacts
+from ezai.translate.pairs import translator_for
+from ezai.translate.terms import AnswerTerms
 
-RECORDINGS = Path(__file__).parents[2] / "recordings" / "openai"
-CASES = sorted(path.name.removesuffix(".sse") for path in RECORDINGS.glob("*.sse") if ".told." not in path.name)
+ROOT = Path(__file__).parents[2] / "recordings"
+REQUESTS = sorted(path.stem for path in (ROOT / "requests").glob("*.json"))
+CHATS = sorted(path.name.removesuffix(".sse") for path in (ROOT / "openai").glob("*.sse") if ".told." not in path.name)
+MESSAGES = sorted(path.stem for path in (ROOT / "anthropic").glob("*.sse"))
+TARGETS: dict[str, UpstreamFacts] = {
+    "openai-compatible": OPENAI_COMPATIBLE,
+    "openai": OPENAI_ITSELF,
+    "llama-cpp": LLAMA_CPP,
+}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_what_the_upstream_is_asked(case: str) -> None:
-    request = read_request((RECORDINGS / f"{case}.request.json").read_bytes())
-    asked = translator(case).request(request)
-    assert (asked.method, asked.path) == ("POST", "/chat/completions")
-    holds(RECORDINGS / f"{case}.asked.json", msgspec.json.format(asked.body, indent=1) + b"\n")
+@pytest.mark.parametrize("case", REQUESTS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_a_target_is_asked(target: str, case: str) -> None:
+    request = read_request((ROOT / "requests" / f"{case}.json").read_bytes())
+    try:
+        asked = translator_for(TARGETS[target], "upstream-model").request(request).body
+    except InvalidRequest as refused:
+        asked = msgspec.json.encode({"refused": refused.message})
+    holds(ROOT / "requests" / target / f"{case}.json", msgspec.json.format(asked, indent=1) + b"\n")
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", REQUESTS)
+def test_an_anthropic_target_is_asked_the_same_bytes(case: str) -> None:
+    body = (ROOT / "requests" / f"{case}.json").read_bytes()
+    request = read_request(body)
+    assert AnthropicToAnthropic(request.model).request(request).body == body
+
+
+@pytest.mark.parametrize("case", CHATS)
 def test_what_the_client_is_told(case: str) -> None:
-    events = told(case)
-    state = StreamState()
+    holds(ROOT / "openai" / f"{case}.told.sse", told(case))
+
+
+@pytest.mark.parametrize("case", MESSAGES)
+def test_a_stream_of_the_clients_dialect_is_told_as_it_is(case: str) -> None:
+    recorded = (ROOT / "anthropic" / f"{case}.sse").read_bytes()
+    stream, state = AnthropicToAnthropic().stream("", read_request(MINIMAL), AnswerTerms()), StreamState()
+    events = [event for frame in SseDecoder().feed(recorded) for event in stream.feed(stream.read(frame))]
     for event in events:
         state.process(event)
+    assert b"".join(event.wire() for event in events) == recorded
     assert state.over
-    holds(RECORDINGS / f"{case}.told.sse", b"".join(event.wire() for event in events))
+    assert fold(events)["usage"]["output_tokens"] == stream.usage.output_tokens
+    assert stream.usage_source is UsageSource.UPSTREAM
 
 
-def told(case: str) -> Sequence[MessagesEvent]:
-    request = read_request((RECORDINGS / f"{case}.request.json").read_bytes())
-    stream = translator(case).stream("msg_golden", request, translator(case).request(request).terms)
-    events: list[MessagesEvent] = []
-    for frame in SseDecoder().feed((RECORDINGS / f"{case}.sse").read_bytes()):
-        events += stream.feed(stream.read(frame))
-    return [*events, *stream.close()]
+MINIMAL = b'{"model":"m","max_tokens":1,"messages":[{}]}'
 
 
-def translator(case: str) -> AnthropicToOpenAI:
-    facts = LLAMA_CPP if case.startswith("llama-cpp") else OPENAI_COMPATIBLE
-    return AnthropicToOpenAI("upstream-model", facts)
+def told(case: str) -> bytes:
+    """What a client reads: legal events, to the end or to the one error."""
+    request = read_request((ROOT / "openai" / f"{case}.request.json").read_bytes())
+    prefix = case.rsplit("-", 1)[0]
+    facts = next((facts for name, facts in TARGETS.items() if prefix.startswith(f"{name}-")), OPENAI_COMPATIBLE)
+    translator = translator_for(facts, "upstream-model")
+    stream, state = translator.stream("msg_golden", request, translator.request(request).terms), StreamState()
+    wire = b""
+    try:
+        for frame in SseDecoder().feed((ROOT / "openai" / f"{case}.sse").read_bytes()):
+            for event in stream.feed(stream.read(frame)):
+                state.process(event)
+                wire += event.wire()
+        for event in stream.close():
+            state.process(event)
+            wire += event.wire()
+    except RequestError as error:
+        return wire + error_frame(error, "req_golden")
+    assert state.over
+    return wire
 
 
 def holds(golden: Path, now: bytes) -> None:
     if os.environ.get("EZAI_GOLDEN") == "write":
+        golden.parent.mkdir(exist_ok=True)
         golden.write_bytes(now)
     assert now.decode() == golden.read_text()

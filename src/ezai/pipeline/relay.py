@@ -105,5 +105,5 @@ class Relay:
 
 async def _silence() -> AsyncIterator[bytes]:
     """The chunks of nobody."""
-    return
-    yield
+    for chunk in list[bytes]():
+        yield chunk

@@ -68,7 +68,13 @@ def test_tool_input_is_joined() -> None:
 def test_tool_input_that_is_no_json_is_told() -> None:
     tool = events.block_start(0, {"type": "tool_use", "id": "t", "name": "f", "input": {}})
     with pytest.raises(IllegalStream):
-        fold([START, tool, events.input_json_delta(0, '{"a"'), events.block_stop(0), *END])
+        fold([START, tool, events.input_json_delta(0, "{a"), events.block_stop(0), *END])
+
+
+def test_tool_input_that_was_cut_off_is_what_was_told() -> None:
+    tool = events.block_start(0, {"type": "tool_use", "id": "t", "name": "f", "input": {}})
+    stream = [START, tool, events.input_json_delta(0, '{"a":[1,"b'), events.block_stop(0), *END]
+    assert fold(stream)["content"][0]["input"] == {"a": [1]} == by_the_sdk(stream)["content"][0]["input"]
 
 
 def test_citations_and_signatures() -> None:

@@ -39,17 +39,17 @@ class Call:
     def is_another(self, fragment: CallFragment, function: CalledFunction, arguments: str) -> bool:
         """Whether a fragment that stands where this call does belongs to the next one."""
         if fragment.id and self.id:
-            return fragment.id != self.id and not self._is_renumbered(fragment, function)
+            return fragment.id != self.id and not self._is_renumbered(fragment, function, arguments)
         if function.name and self.name:
             return function.name != self.name or (
                 self.arguments.complete and not arguments.isspace() and arguments != ""
             )
         return False
 
-    def _is_renumbered(self, fragment: CallFragment, function: CalledFunction) -> bool:
+    def _is_renumbered(self, fragment: CallFragment, function: CalledFunction, arguments: str) -> bool:
         """Some engines make up an id for every fragment; in the middle of arguments no other call begins so."""
         midway = self.arguments.begun and not self.arguments.complete
-        return midway and fragment.index is not None and not function.name
+        return midway and fragment.index is not None and not function.name and bool(arguments)
 
 
 class ToolCalls:
@@ -59,7 +59,7 @@ class ToolCalls:
     parts of the answer, as what tells them.
     """
 
-    __slots__ = ("_blocks", "_by_id", "_by_index", "_last", "_message_id", "_names", "_taken_ids", "made", "queue")
+    __slots__ = ("_blocks", "_by_id", "_by_index", "_last", "_made", "_message_id", "_names", "_taken_ids", "queue")
 
     def __init__(self, blocks: AnswerBlocks, message_id: str, names: Mapping[str, str]) -> None:
         self._blocks = blocks
@@ -69,9 +69,13 @@ class ToolCalls:
         self._by_index: dict[int, Call] = {}
         self._last: Call | None = None
         self._taken_ids: set[str] = set()
-        self.made = 0
-        """How many there were."""
+        self._made = 0
         self.queue: deque[Call | Callable[[], None]] = deque()
+
+    @property
+    def told(self) -> bool:
+        """Whether the client has got any."""
+        return bool(self._taken_ids)
 
     # What comes.
 
@@ -89,8 +93,8 @@ class ToolCalls:
 
     def begin(self, name: str = "", index: int | None = None) -> Call:
         """The next call."""
-        self._last = call = Call(self.made, index)
-        self.made += 1
+        self._last = call = Call(self._made, index)
+        self._made += 1
         call.name = name
         self.queue.append(call)
         return call
@@ -171,7 +175,7 @@ class ToolCalls:
 
     def _end_call(self, call: Call, *, cut: bool) -> None:
         if not call.name:
-            if not cut:
+            if call.arguments.begun and not cut:
                 raise UpstreamMalformed("The upstream called a tool without naming it.")
             return
         if not cut and not call.arguments.begun:

@@ -11,7 +11,7 @@ import msgspec
 from ezai.errors import InvalidRequest
 from ezai.protocol.anthropic.conversation import Conversation, OutputFormat, ThinkingParam
 from ezai.translate.anthropic_openai.estimate import estimate_tokens
-from ezai.translate.anthropic_openai.schemas import for_grammar, is_strict
+from ezai.translate.anthropic_openai.schemas import bounded, for_grammar, is_strict
 from ezai.translate.anthropic_openai.tools import (
     Tool,
     ToolNames,
@@ -27,6 +27,8 @@ from ezai.translate.anthropic_openai.turns import ChatMessage, chat_messages
 from ezai.translate.base import UpstreamFacts
 from ezai.translate.terms import AnswerTerms, Thinking
 
+_CHARS_A_TOKEN = 1
+"""In a forced call: less than a model's own tokens hold, so that the call is whole before they have run out."""
 _LOW_BUDGET, _MEDIUM_BUDGET = 4_000, 16_000
 _REFUSED = {
     "mcp_servers": "MCP servers are connected to by Anthropic upstreams alone",
@@ -128,7 +130,10 @@ class ChatRequest:
     def _form(self) -> dict[str, Any]:
         """The schema that the answer has to keep: one that was asked for, or that of a call that is forced."""
         if self._called:
-            grammar = {tool.name: for_grammar(msgspec.json.decode(tool.schema)) for tool in self._called}
+            chars = self._max_tokens * _CHARS_A_TOKEN
+            grammar = {
+                tool.name: bounded(for_grammar(msgspec.json.decode(tool.schema)), chars) for tool in self._called
+            }
             return _json_schema("call", call_schema(self._called, grammar), strict=True)
         asked = self._conversation.output_config
         form = (asked.format if asked else None) or self._conversation.output_format

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+_ITEMS = 4
+"""Of an array that has no bound, where one is needed."""
+_LEAST_CHARS = 8
 _GRAMMAR_FORMATS = frozenset({"date", "time", "date-time", "uuid"})
 _NO_GRAMMAR = frozenset({"$schema", "$id", "$comment", "default", "examples", "title", "description"})
 
@@ -44,6 +47,41 @@ def for_grammar(schema: Any) -> Any:
         for name, value in schema.items()
         if name not in _NO_GRAMMAR and not _is_beyond_grammar(name, value)
     }
+
+
+def bounded(schema: Any, chars: int) -> Any:
+    """The schema with a bound on every string and array that has none, so that any answer to it fits in `chars`.
+
+    A small model that is held to a schema may go on in one string for ever: then there would be no answer at all.
+    """
+    return _bound(schema, max(_LEAST_CHARS, chars // max(1, _strings(schema))))
+
+
+def _strings(schema: Any) -> int:
+    """How many strings without a bound there can be in one value, as long as arrays have the bound they get."""
+    times = _ITEMS if _is_open(schema, "array", "maxItems") else 1
+    if _is_open(schema, "string", "maxLength", "enum", "const", "pattern", "format"):
+        return 1
+    if isinstance(schema, dict):
+        return times * sum(map(_strings, schema.values()))
+    return sum(map(_strings, schema)) if isinstance(schema, list) else 0
+
+
+def _bound(schema: Any, chars: int) -> Any:
+    if isinstance(schema, list):
+        return [_bound(value, chars) for value in schema]
+    if not isinstance(schema, dict):
+        return schema
+    held = {name: _bound(value, chars) for name, value in schema.items()}
+    if _is_open(schema, "string", "maxLength", "enum", "const", "pattern", "format"):
+        held["maxLength"] = max(chars, schema.get("minLength", 0))
+    if _is_open(schema, "array", "maxItems"):
+        held["maxItems"] = max(_ITEMS, schema.get("minItems", 0))
+    return held
+
+
+def _is_open(schema: Any, kind: str, *bounds: str) -> bool:
+    return isinstance(schema, dict) and schema.get("type") == kind and not set(bounds) & set(schema)
 
 
 def _properties(named: Any) -> Any:

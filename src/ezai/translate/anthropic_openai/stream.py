@@ -7,6 +7,7 @@ for others) to the blocks, where the events are made.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -44,6 +45,8 @@ class MessagesFromChat:
         self._model = model
         self._credentials = credentials
         self._silent = terms.max_tokens == 0
+        if self._silent:
+            terms = replace(terms, stop_sequences=(), called_in_text=())
         self._drops_thinking = terms.thinking is Thinking.DROPPED
         self._tally = Tally(terms.prompt_tokens)
         self._blocks = AnswerBlocks(terms)
@@ -125,25 +128,27 @@ class MessagesFromChat:
             self._tally.count(content)
             self._text(content)
             return
-        thinking, text = self._tags.feed(content)
+        tags = self._tags
+        thinking, text = tags.feed(content)
         (self._tally.count_thinking if thinking else self._tally.count)(content)
+        self._tags = None if tags.passed else tags
         self._parted(thinking, text)
-        if self._tags.passed:
-            self._tags = None
 
     def _refuse(self, text: str) -> None:
         """A refusal is text, and not the model's: no stop sequence is looked for in it."""
-        self._tally.count(text)
         self._settle_text()
         if not self._over:
+            self._tally.count(text)
             self._refusal.append(text)
             self._say(text)
 
     def _fragment(self, fragment: CallFragment) -> None:
+        self._settle_text()
+        if self._over:
+            return
         if fragment.function is not None:
             self._tally.count(fragment.function.arguments_text())
-        self._settle_text()
-        if not (self._over or self._silent):
+        if not self._silent:
             self._calls.fragment(fragment)
 
     def _finish(self, choice: Choice, chunk: ChatChunk) -> None:
@@ -182,9 +187,11 @@ class MessagesFromChat:
         if self._drops_thinking or self._silent:
             return
         self._settle_stops()
+        if self._stop_sequence is not None:
+            return
         if self._calls.queue:
             self._calls.queue.append(partial(self._blocks.thinking, thinking, field))
-        elif not self._over:
+        else:
             self._blocks.thinking(thinking, field)
 
     def _say(self, text: str) -> None:
@@ -250,7 +257,7 @@ class MessagesFromChat:
             return "refusal", None
         if self._finish_reason == "length":
             return "max_tokens", None
-        if self._calls.made:
+        if self._calls.told:
             return "tool_use", None
         if self._named_stop is not None:
             return "stop_sequence", self._named_stop

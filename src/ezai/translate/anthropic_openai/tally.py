@@ -39,8 +39,8 @@ class Tally:
 
     @property
     def source(self) -> UsageSource:
-        if self._told_source is UsageSource.UPSTREAM:
-            return UsageSource.UPSTREAM
+        if self._told_source is UsageSource.UPSTREAM and (self._told.output_tokens or not self._pieces):
+            return UsageSource.UPSTREAM  # a total of 0 of what has been seen is none yet
         if self._pieces:
             return UsageSource.ESTIMATED
         if self._told_source is not None:
@@ -52,7 +52,9 @@ class Tally:
         self._has_begun = True
         if progress is not None:
             cached = min(progress.cache, progress.total)
-            self._told = Usage(input_tokens=progress.total - cached, cache_read_input_tokens=cached)
+            self._told = msgspec.structs.replace(
+                self._told, input_tokens=progress.total - cached, cache_read_input_tokens=cached
+            )
             self._told_source = UsageSource.PARTIAL_UPSTREAM
 
     def count(self, piece: str) -> None:
@@ -66,10 +68,8 @@ class Tally:
         self._thinking += self._pieces - before
 
     def report(self, usage: ChatUsage) -> None:
-        """The upstream's own totals. A total of 0 for what has been seen is not yet one."""
+        """The upstream's own totals, on whichever chunk they stand; the last ones count."""
         report = usage.report()
-        if report.output_tokens == 0 and self._pieces:
-            report = msgspec.structs.replace(report, output_tokens=None)
         self._told = self._told.updated(report)
         details = report.output_tokens_details
         if details is not None and details.thinking_tokens is not None:

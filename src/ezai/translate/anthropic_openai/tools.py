@@ -190,5 +190,6 @@ def described(tools: Sequence[Tool]) -> str:
     lines = ["Answer by calling one of these tools with fitting input:" if len(tools) > 1 else "Answer by calling:"]
     for tool in tools:
         about = f": {tool.description}" if tool.description else ""
-        lines.append(f"- {tool.name}{about}\n  input schema: {bytes(tool.schema).decode()}")
+        schema = msgspec.json.format(bytes(tool.schema), indent=-1).decode()
+        lines.append(f"- {tool.name}{about}\n  input schema: {schema}")
     return "\n".join(lines)

@@ -1,0 +1,134 @@
+"""Tools and schemas on the embedded model, whose template knows no tools: a forced call is always one, and valid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import anthropic
+import msgspec
+import pytest
+
+from tests.gateway_process import GatewayProcess
+
+MODEL = "claude-embedded"
+
+
+class Weather(msgspec.Struct, forbid_unknown_fields=True):
+    """What the schema of the tool below allows."""
+
+    city: str
+    days: Annotated[int, msgspec.Meta(ge=1, le=5)]
+    unit: Literal["C", "F"] = "C"
+
+
+class Search(msgspec.Struct):
+    """The same of the other one."""
+
+    query: str
+    tags: list[str] = []
+
+
+WEATHER = {
+    "name": "get_weather",
+    "description": "Tell the weather of a city",
+    "input_schema": {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string"},
+            "days": {"type": "integer", "minimum": 1, "maximum": 5},
+            "unit": {"type": "string", "enum": ["C", "F"]},
+        },
+        "required": ["city", "days"],
+        "additionalProperties": False,
+    },
+}
+SEARCH = {
+    "name": "search",
+    "description": "Search the web",
+    "input_schema": {  # with what Claude Code's schemas hold, and a grammar does not
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "properties": {
+            "query": {"type": "string", "minLength": 1, "pattern": "[a-z]"},
+            "tags": {"type": "array", "items": {"type": "string", "format": "hostname"}, "maxItems": 2},
+        },
+        "required": ["query"],
+    },
+}
+TYPES: dict[str, type] = {"get_weather": Weather, "search": Search}
+PROMPTS = ["What is the weather in Paris?", "Write a poem about the sea.", "1 + 1 =", "{}"]
+
+
+@pytest.fixture(scope="module")
+def client(gateway: GatewayProcess) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=gateway.url, api_key="any") as made:
+        yield made
+
+
+def asked(prompt: str, **fields: Any) -> dict[str, Any]:
+    return {"model": MODEL, "max_tokens": 400, "messages": [{"role": "user", "content": prompt}], **fields}
+
+
+def the_call(message: anthropic.types.Message) -> tuple[str, Any]:
+    """The one block, which is a call; its input is what its schema allows."""
+    assert message.stop_reason == "tool_use"
+    (block,) = message.content
+    assert block.type == "tool_use"
+    assert block.id.startswith("toolu_")
+    return block.name, msgspec.convert(block.input, TYPES[block.name])
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_named_tool_is_called_with_valid_input(client: anthropic.Anthropic, prompt: str) -> None:
+    choice = {"type": "tool", "name": "get_weather"}
+    with client.messages.stream(**asked(prompt, tools=[WEATHER, SEARCH], tool_choice=choice)) as stream:
+        pieces = [event.partial_json for event in stream if event.type == "input_json"]
+        name, given = the_call(stream.get_final_message())
+    assert name == "get_weather"
+    assert msgspec.json.decode("".join(pieces), type=Weather) == given
+    assert len(pieces) > 3, "it streams"
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("tools", [[WEATHER, SEARCH], [SEARCH]], ids=["of two", "of one"])
+def test_any_tool_is_called_with_valid_input(client: anthropic.Anthropic, prompt: str, tools: list[Any]) -> None:
+    message = client.messages.create(**asked(prompt, tools=tools, tool_choice={"type": "any"}))
+    name, _ = the_call(message)
+    assert name in {tool["name"] for tool in tools}
+
+
+def test_where_no_call_is_forced_it_answers_in_text(client: anthropic.Anthropic) -> None:
+    message = client.messages.create(**asked(PROMPTS[0], tools=[WEATHER], max_tokens=20))
+    assert [block.type for block in message.content] == ["text"]
+
+
+def test_a_conversation_with_calls_goes_on(client: anthropic.Anthropic) -> None:
+    turns = [
+        {"role": "user", "content": PROMPTS[0]},
+        {"role": "assistant", "content": [
+            {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Paris", "days": 1}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "Sunny, 21 C."}]},
+    ]  # fmt: skip
+    message = client.messages.create(**asked("", messages=turns, tools=[WEATHER], max_tokens=20))
+    assert [block.type for block in message.content] == ["text"]
+
+
+def test_an_answer_keeps_its_schema(client: anthropic.Anthropic) -> None:
+    schema = {"type": "object", "properties": WEATHER["input_schema"]["properties"], "required": ["city", "days"]}  # type: ignore[index]
+    form = {"format": {"type": "json_schema", "schema": {**schema, "additionalProperties": False}}}
+    message = client.messages.create(**asked(PROMPTS[0], output_config=form))
+    (block,) = message.content
+    assert block.type == "text"
+    msgspec.json.decode(block.text, type=Weather)
+
+
+def test_item_74_a_prompt_that_does_not_fit_says_by_how_much(client: anthropic.Anthropic) -> None:
+    with pytest.raises(anthropic.BadRequestError, match=r"prompt is too long: \d+ tokens > \d+ maximum"):
+        client.messages.create(**asked("hello " * 20_000))
+
+
+def test_an_image_is_refused_by_its_place(client: anthropic.Anthropic) -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+    with pytest.raises(anthropic.BadRequestError, match=r"messages\.0\.content\.0: "):
+        client.messages.create(**asked("", messages=[{"role": "user", "content": [image]}]))
