@@ -3,6 +3,7 @@
     python python_snippets.py snippets BASE_URL     every call once; prints one JSON object
     python python_snippets.py keyed BASE_URL        ANTHROPIC_API_KEY, and a wrong key; prints one JSON object
     python python_snippets.py broken BASE_URL       a long stream; prints a line at its first text, then its end
+    python python_snippets.py asked BASE_URL        the requests in $ASKED, a JSON object; prints one JSON object
 
 Runs on the newest SDK and on 0.75 alike, in their own environments: it imports nothing of the gateway.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -134,5 +136,30 @@ def broken(url: str) -> None:
             print(json.dumps({"texts": texts, "error": told(error)}))
 
 
+def asked(url: str) -> None:
+    """Each request streamed and unary: the two messages, what the stream said on the way, or the error it ended in."""
+    with Anthropic(base_url=url, api_key=API_KEY, max_retries=0) as client:
+        print(
+            json.dumps({name: both_ways(client, request) for name, request in json.loads(os.environ["ASKED"]).items()})
+        )
+
+
+def both_ways(client: Anthropic, request: dict[str, Any]) -> dict[str, Any]:
+    said: dict[str, list[str]] = {"text": [], "input_json": [], "thinking": []}
+    try:
+        with client.messages.stream(**request) as opened:
+            for event in opened:
+                if event.type == "text":
+                    said["text"].append(event.text)
+                elif event.type == "input_json":
+                    said["input_json"].append(event.partial_json)
+                elif event.type == "thinking":
+                    said["thinking"].append(event.thinking)
+            streamed = opened.get_final_message().to_dict(mode="json")
+        return {"streamed": streamed, "unary": client.messages.create(**request).to_dict(mode="json"), **said}
+    except anthropic.APIStatusError as error:
+        return {"error": told(error), **said}
+
+
 if __name__ == "__main__":
-    {"snippets": snippets, "keyed": keyed, "broken": broken}[sys.argv[1]](sys.argv[2])
+    {"snippets": snippets, "keyed": keyed, "broken": broken, "asked": asked}[sys.argv[1]](sys.argv[2])

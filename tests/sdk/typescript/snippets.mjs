@@ -3,6 +3,7 @@
 //     node main.mjs snippets BASE_URL     every call once; prints one JSON object
 //     node main.mjs keyed BASE_URL        ANTHROPIC_API_KEY, and a wrong key; prints one JSON object
 //     node main.mjs broken BASE_URL       a long stream; prints a line at its first text, then its end
+//     node main.mjs asked BASE_URL        the requests of $ASKED, a JSON object of them; prints one JSON object
 //
 // Runs from the folder of a version, whose main.mjs hands over the SDK.
 
@@ -114,7 +115,32 @@ async function broken(Anthropic, baseURL) {
   return { texts, error: { ...error, heard: heard.map(told) } };
 }
 
+// Each request streamed and unary: the two messages, what the stream said on the way, or the error it ended in.
+async function asked(Anthropic, baseURL) {
+  const client = new Anthropic({ baseURL, apiKey, maxRetries: 0 });
+  const outcome = {};
+  for (const [name, request] of Object.entries(JSON.parse(process.env.ASKED))) {
+    outcome[name] = await bothWays(client, request);
+  }
+  return outcome;
+}
+
+async function bothWays(client, request) {
+  const said = { text: [], input_json: [], thinking: [] };
+  try {
+    const opened = client.messages
+      .stream(request)
+      .on("text", (text) => said.text.push(text))
+      .on("inputJson", (json) => said.input_json.push(json))
+      .on("thinking", (thinking) => said.thinking.push(thinking));
+    const streamed = await opened.finalMessage();
+    return { streamed, unary: await client.messages.create(request), ...said };
+  } catch (error) {
+    return { error: told(error), ...said };
+  }
+}
+
 export async function run(Anthropic, call, baseURL) {
-  const calls = { snippets, keyed, broken };
+  const calls = { snippets, keyed, broken, asked };
   console.log(JSON.stringify(await calls[call](Anthropic, baseURL)));
 }
