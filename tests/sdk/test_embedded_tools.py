@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import anthropic
 import msgspec
 import pytest
 
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, running_gateway
+from tests.models.retemplated import retemplate
 
 MODEL = "claude-embedded"
 
@@ -57,7 +59,13 @@ SEARCH = {
     },
 }
 TYPES: dict[str, type] = {"get_weather": Weather, "search": Search}
-PROMPTS = ["What is the weather in Paris?", "Write a poem about the sea.", "1 + 1 =", "{}"]
+LOOP: list[Any] = [
+    {"role": "user", "content": "What is the weather in Paris?"},
+    {"role": "assistant", "content": [
+        {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Paris", "days": 1}}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "Sunny, 21 C."}]},
+]  # fmt: skip
+PROMPTS = ["What is the weather in Paris?", "Write a poem about the sea.", "{}"]
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +112,7 @@ def test_where_no_call_is_forced_it_answers_in_text(client: anthropic.Anthropic)
 
 
 def test_a_conversation_with_calls_goes_on(client: anthropic.Anthropic) -> None:
-    turns = [
-        {"role": "user", "content": PROMPTS[0]},
-        {"role": "assistant", "content": [
-            {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Paris", "days": 1}}]},
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "Sunny, 21 C."}]},
-    ]  # fmt: skip
-    message = client.messages.create(**asked("", messages=turns, tools=[WEATHER], max_tokens=20))
+    message = client.messages.create(**asked("", messages=LOOP, tools=[WEATHER], max_tokens=20))
     assert [block.type for block in message.content] == ["text"]
 
 
@@ -132,3 +134,34 @@ def test_an_image_is_refused_by_its_place(client: anthropic.Anthropic) -> None:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
     with pytest.raises(anthropic.BadRequestError, match=r"messages\.0\.content\.0: "):
         client.messages.create(**asked("", messages=[{"role": "user", "content": [image]}]))
+
+
+# A model whose template has tools.
+
+
+@pytest.fixture(scope="module")
+def tool_model(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[anthropic.Anthropic]:
+    """The same model as a file with another template; it is no better at calling, but it is offered tools."""
+    folder = tmp_path_factory.mktemp("tool-model")
+    retemplate(embedded_model, folder / "with-tools.gguf")
+    config = folder / "ezai.toml"
+    config.write_text(
+        f'[[upstreams]]\nname = "local"\nkind = "embedded"\nmodel = "{folder}/with-tools.gguf"\n', "utf-8"
+    )
+    with running_gateway(config) as running, anthropic.Anthropic(base_url=running.url, api_key="any") as made:
+        yield made
+
+
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "get_weather"}])
+def test_a_call_is_forced_whatever_the_template_knows(tool_model: anthropic.Anthropic, choice: Any) -> None:
+    message = tool_model.messages.create(**asked(PROMPTS[0], tools=[WEATHER], tool_choice=choice))
+    assert the_call(message)[0] == "get_weather"
+
+
+def test_tools_of_the_template_are_in_the_prompt(tool_model: anthropic.Anthropic) -> None:
+    def prompt_tokens(**fields: Any) -> int:
+        return tool_model.messages.count_tokens(model=MODEL, messages=LOOP, **fields).input_tokens
+
+    assert prompt_tokens(tools=[WEATHER, SEARCH]) > prompt_tokens(tools=[WEATHER]) > prompt_tokens()
+    answer = tool_model.messages.create(**asked("", messages=LOOP, tools=[WEATHER], max_tokens=8))
+    assert answer.usage.input_tokens + (answer.usage.cache_read_input_tokens or 0) == prompt_tokens(tools=[WEATHER])

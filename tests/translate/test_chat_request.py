@@ -486,13 +486,17 @@ def test_without_tools_in_the_template_none_are_offered_and_history_is_told_in_w
     ]
 
 
+@pytest.mark.parametrize("takes_tools", [False, True])
 @pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "f"}])
-def test_without_tools_in_the_template_a_forced_call_is_a_schema(choice: Any) -> None:
-    request = made(LLAMA_CPP, tools=[TOOL], tool_choice=choice, system="s")
+def test_a_call_is_forced_on_llama_cpp_by_a_schema_whatever_its_template_knows(choice: Any, takes_tools: bool) -> None:
+    facts = replace(LLAMA_CPP, takes_tools=takes_tools)
+    request = made(facts, tools=[TOOL], tool_choice=choice, system="s", thinking={"type": "adaptive"})
     body = msgspec.json.decode(request.body)
     schema = body["response_format"]["json_schema"]["schema"]
     assert schema == {"type": "object", "properties": {"a": {"type": "string", "maxLength": 9}}}
     assert request.terms.called_in_text == ("f",)
+    assert not {"tools", "tool_choice"} & set(body)
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
     assert body["messages"][0]["content"].startswith("s\n\n")
     assert "does f" in body["messages"][0]["content"]
 
@@ -522,6 +526,14 @@ def test_a_forced_call_fits_in_its_tokens() -> None:
         "c": {"type": "array", "items": {"type": "string", "maxLength": 100}, "maxItems": 4},
         "d": {"type": "string", "enum": ["long" * 9]},
     }
+
+
+def test_with_tools_in_the_template_they_are_offered() -> None:
+    facts = replace(LLAMA_CPP, takes_tools=True)
+    loop = [USER, assistant(call()), user(result(content="r"))]
+    body = asked(facts, tools=[{**TOOL, "input_schema": {**SCHEMA, "$schema": "x"}}], messages=loop)
+    assert body["tools"][0]["function"]["parameters"] == SCHEMA
+    assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "tool"]
 
 
 # The estimate.

@@ -45,13 +45,14 @@ class UpstreamFacts:
     takes_top_k: bool = False
     """It knows the sampling field `top_k` (vLLM, llama.cpp, OpenRouter)."""
     is_llama_cpp: bool = False
-    """It tells, when asked, the prompt's size before the first token and the stop string that ended the answer."""
+    """It tells, when asked, the prompt's size before the first token and the stop string that ended the answer. A call
+    is forced on it by a schema."""
     counts_tokens: bool = False
     """It counts the tokens of a prompt without generating."""
     max_stop_sequences: int | None = None
     """More of them than this are refused by it; None: no limit known."""
     takes_tools: bool = True
-    """Its models' chat templates know tools. Where they do not, a call can only be forced, by a schema."""
+    """Its models' chat templates know tools."""
     takes_media: bool = True
     """It takes images and files."""
     takes_prefill: bool = True

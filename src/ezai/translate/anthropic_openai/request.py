@@ -51,9 +51,9 @@ class ChatRequest:
         self._names = ToolNames()
         tools = offered_tools(conversation)
         check_choice(conversation.tool_choice, tools)
-        self._called: Sequence[Tool] = () if facts.takes_tools else forced(conversation.tool_choice, tools)
+        self._called: Sequence[Tool] = forced(conversation.tool_choice, tools) if facts.is_llama_cpp else ()
         self.prompt: dict[str, Any] = {"model": model, "messages": self._messages()}
-        if tools and facts.takes_tools:
+        if tools and facts.takes_tools and not self._called:
             self.prompt["tools"] = functions(self._for_grammar(tools), self._names)
             self.prompt |= chosen(conversation.tool_choice, self._names)
 
@@ -124,7 +124,8 @@ class ChatRequest:
             effort = "xhigh" if self._facts.is_openai else "high"
         body = _present(reasoning_effort=effort)
         if self._facts.is_llama_cpp:
-            body["chat_template_kwargs"] = {"enable_thinking": _thinking(thinking) is not Thinking.DROPPED}
+            thinks = _thinking(thinking) is not Thinking.DROPPED and not self._called
+            body["chat_template_kwargs"] = {"enable_thinking": thinks}
         return body
 
     def _form(self) -> dict[str, Any]:

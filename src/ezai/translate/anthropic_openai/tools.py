@@ -152,7 +152,7 @@ def check_choice(choice: ToolChoice | None, tools: Sequence[Tool]) -> None:
         raise InvalidRequest(f"tool_choice.name: the upstream of this model is offered no tool {choice.name!r}")
 
 
-# Where the upstream's template knows no tools.
+# Where the upstream would answer in prose although a call is forced: llama.cpp, whatever its template knows.
 
 
 def forced(choice: ToolChoice | None, tools: Sequence[Tool]) -> Sequence[Tool]:
