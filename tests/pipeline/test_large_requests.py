@@ -12,6 +12,7 @@ from tests.pipeline.fakes import ANTHROPIC, DONE, OPENAI_COMPATIBLE, Dialogue, F
 from tests.pipeline.test_dialogues import CLOSE, DELTA, OPEN, START, STOP
 
 LARGE = "x" * LARGE_BYTES
+MANY = "{" * (16 * 3001)
 STRIPPING = replace(ANTHROPIC, strip_fields=(("metadata",),))
 
 
@@ -20,11 +21,12 @@ STRIPPING = replace(ANTHROPIC, strip_fields=(("metadata",),))
     [
         (OPENAI_COMPATIBLE, "", []),
         (OPENAI_COMPATIBLE, LARGE, ["request"]),
+        (OPENAI_COMPATIBLE, MANY, ["request"]),
         (ANTHROPIC, LARGE, []),
         (STRIPPING, "", []),
         (STRIPPING, LARGE, ["request"]),
     ],
-    ids=["small", "translated", "tapped", "stripped of nothing large", "stripped"],
+    ids=["small", "translated", "of many objects", "tapped", "stripped of nothing large", "stripped"],
 )
 def test_what_is_made_elsewhere(facts: UpstreamFacts, system: str, elsewhere: list[str]) -> None:
     with Dialogue(facts, system=system, metadata={"user_id": "u"}) as talk:

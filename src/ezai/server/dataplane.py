@@ -23,9 +23,9 @@ from ezai.policy.openness import check_content_type, check_host
 from ezai.policy.versions import check_version
 from ezai.ports import Outcome, Ports
 from ezai.protocol.anthropic.requests import (
-    LARGE_BYTES,
     MessagesRequest,
     Read,
+    is_large,
     read_count_request,
     read_facts,
     read_request,
@@ -160,7 +160,7 @@ class DataPlane:
         if key is None:
             check_content_type(exchange.header(b"content-type"))
         body = await exchange.body(self._settings.body_limit_bytes)
-        if len(body) > LARGE_BYTES:
+        if is_large(body):
             message = MessagesRequest(body, await self.ports.offload.run(read_facts, read, body))
         else:
             message = read(body)

@@ -1,0 +1,140 @@
+"""CPU per event: beside nginx, translated beside tapped, with few and with many streams."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import NamedTuple
+
+from benchmarks.lab import (
+    ATTEMPTS,
+    TRANSLATED,
+    Journal,
+    Lab,
+    Run,
+    beside,
+    disturbance,
+    gateway_config,
+    interleaved,
+)
+from benchmarks.load import GOLDEN, Load, paced_model, running_load
+from benchmarks.machine import BusyMeter
+from benchmarks.processes import Server, gateway, mock, nginx
+from benchmarks.table import Row
+
+STREAMS = 100
+EVENTS = 100
+RATE = 50.0
+"""Events a second of each stream."""
+TOKENS = EVENTS - 6
+"""Beside the tokens a mock's answer has message_start, the block's start and stop, a ping, message_delta and _stop."""
+
+CROWDS = (10, 100, 1000)
+CROWD_RATE = 4000.0
+"""Events a second of all streams together, however many there are."""
+CROWD_RUNS = 3
+CROWD_OPENING_S = 5 * GOLDEN
+SETTLING_S = 0.5
+WINDOW_S = 4.0
+SPARE_S = 1.5
+
+
+def per_event(lab: Lab) -> list[Row]:
+    """nginx, the gateway tapping and the gateway translating, in turns, under the same load."""
+    tapped, translated = paced_model(TOKENS, RATE), paced_model(TOKENS, RATE, TRANSLATED)
+    apart = Load(model=tapped, tokens=TOKENS, rate=RATE / GOLDEN, streams=STREAMS)
+    in_step = Load(model=tapped, tokens=TOKENS, concurrency=STREAMS, streams=STREAMS, is_paced=True)
+    other = Load(model=translated, tokens=TOKENS, rate=RATE / GOLDEN, streams=STREAMS)
+    with (
+        mock(lab.folder, lab.cores.load) as upstream,
+        nginx(lab.folder, upstream.url, lab.cores.server) as peer,
+        gateway(lab.folder / "events", gateway_config(upstream, models=[tapped, translated]), lab.cores.server) as ours,
+    ):
+        work = {
+            "nginx": (peer, apart),
+            "tapped": (ours, apart),
+            "translated": (ours, other),
+            "nginx in step": (peer, in_step),
+            "tapped in step": (ours, in_step),
+        }
+        found = interleaved(lab, work)
+    figure = "CPU per relayed event, against nginx"
+    return [
+        beside(found, "tapped", "nginx", us_per_event, "us", figure=figure, hold=2.2, reach=1.5),
+        beside(found, "tapped in step", "nginx in step", us_per_event, "us", figure=f"{figure}, streams in step"),
+        beside(
+            found, "translated", "tapped", us_per_event, "us",
+            figure="CPU per translated event, against a tapped one", hold=2.0, reach=1.5,
+        ),
+    ]  # fmt: skip
+
+
+def us_per_event(run: Run) -> float:
+    """CPU time per event that clients got, the requests' part in it."""
+    return 1e6 * run.cpu_s / run.loaded.events
+
+
+def flatness(lab: Lab) -> list[Row]:
+    """The same number of events a second from few streams and from many; nginx once, to see what the machine does."""
+    with (
+        mock(lab.folder, lab.cores.load) as upstream,
+        nginx(lab.folder, upstream.url, lab.cores.server) as peer,
+        gateway(lab.folder / "crowds", gateway_config(upstream), lab.cores.server) as ours,
+    ):
+        journal = Journal(upstream)
+        windows: dict[int, list[Window]] = {crowd: [] for crowd in CROWDS}
+        for turn in range(CROWD_RUNS):
+            lab.say(f"  turn {turn + 1} of {CROWD_RUNS}")
+            for crowd in CROWDS:
+                windows[crowd].append(_undisturbed(lab, ours, journal, crowd))
+        lab.say("  nginx, for comparison")
+        compared = {crowd: _undisturbed(lab, peer, journal, crowd).us for crowd in CROWDS}
+    each = {crowd: [window.us for window in found] for crowd, found in windows.items()}
+    cost = {crowd: statistics.median(costs) for crowd, costs in each.items()}
+    return [
+        Row(
+            figure=f"CPU per event, {CROWDS[0]} to {CROWDS[-1]:,} streams: dearest over cheapest",
+            measured=100 * (max(cost.values()) / min(cost.values()) - 1), unit=" %", hold=15, reach=5,
+            is_disturbed=any(window.disturbance for found in windows.values() for window in found),
+            detail=", ".join(f"{crowd:,} streams {us:.1f} us" for crowd, us in cost.items())
+            + f", medians of {CROWD_RUNS} runs at {CROWD_RATE:,.0f} events/s in all; nginx, once: "
+            + ", ".join(f"{us:.1f}" for us in compared.values()),
+            runs={str(crowd): costs for crowd, costs in each.items()},
+        )
+    ]  # fmt: skip
+
+
+class Window(NamedTuple):
+    """Some seconds in which all streams are open: neither their start nor their end is in it."""
+
+    us: float
+    """CPU time of the server per event that the mock wrote."""
+    disturbance: str
+
+
+def _undisturbed(lab: Lab, server: Server, journal: Journal, streams: int) -> Window:
+    window = _window(lab, server, journal, streams)
+    for _ in range(ATTEMPTS - 1):
+        if not window.disturbance:
+            break
+        lab.say(f"    done again: {window.disturbance}")
+        window = _window(lab, server, journal, streams)
+    return window
+
+
+def _window(lab: Lab, server: Server, journal: Journal, streams: int) -> Window:
+    rate = CROWD_RATE / streams
+    tokens = round(rate * (CROWD_OPENING_S + SETTLING_S + WINDOW_S + SPARE_S))
+    load = Load(model=paced_model(tokens, rate), tokens=tokens, rate=streams / CROWD_OPENING_S, streams=streams)
+    lab.wait_calm()
+    journal.clear()
+    with running_load(load, server.url, server.key, lab.cores) as running:
+        while journal.progress()[0] < streams:
+            time.sleep(0.2)
+        time.sleep(SETTLING_S)
+        meter, events, cpu_s = BusyMeter(), journal.progress()[1], server.cpu_s()
+        time.sleep(WINDOW_S)
+        more_events, used_s = journal.progress()[1] - events, server.cpu_s() - cpu_s
+        busy = lab.busy(meter, used_s)
+        faults = running.result().faults
+    return Window(1e6 * used_s / more_events, disturbance(faults, busy, is_paced=True))
