@@ -144,7 +144,22 @@ def asked(url: str) -> None:
         )
 
 
-def both_ways(client: Anthropic, request: dict[str, Any]) -> dict[str, Any]:
+def both_ways(client: Anthropic, given: dict[str, Any]) -> dict[str, Any]:
+    plain = {
+        "model",
+        "max_tokens",
+        "messages",
+        "system",
+        "tools",
+        "tool_choice",
+        "thinking",
+        "stop_sequences",
+        "metadata",
+    }
+    request = {name: given[name] for name in plain if name in given}
+    request["extra_body"] = {
+        name: given[name] for name in given if name not in plain
+    }  # what an old SDK has no word for
     said: dict[str, list[str]] = {"text": [], "input_json": [], "thinking": []}
     try:
         with client.messages.stream(**request) as opened:

@@ -1,4 +1,4 @@
-"""Conformance items 30, 35 and 52-60 as users of the SDKs notice them: recorded streams, translated, on all four.
+"""Conformance items 21, 24-37 and 52-60 as users of the SDKs notice them: on all four, with what was recorded.
 
 The upstream answers each request with the recording that its model names; what an SDK makes of it, streamed and unary,
 is compared with the fold of the golden file that the same recording has.
@@ -20,12 +20,30 @@ from ezai.protocol.anthropic.events import read_event
 from ezai.protocol.anthropic.fold import fold
 from ezai.protocol.sse import SseDecoder
 from ezai.system import SystemClock
-from tests.conformance.gateway import STREAM, TICK_S, serving
+from tests.conformance.gateway import STREAM, TICK_S, hello, serving
 from tests.pipeline.fakes import FakeKeys, FakeLedger
 from tests.sdk.clients import CLIENTS, PYTHON_OLD, Client
 from tests.upstreams.http.scripted import EOF, Script, ScriptedServer, scripted_server
 
 RECORDINGS = Path(__file__).parents[2] / "recordings" / "openai"
+REQUESTS = Path(__file__).parents[2] / "recordings" / "requests"
+ASKED = {
+    "mid-system": 21,
+    "tool-result-without-content": 26,
+    "tool-loop": 27,
+    "tool-required": 28,
+    "tools": 29,
+    "long-tool-names": 30,
+    "images-and-documents": 31,
+    "system": 33,
+    "structured-output": 34,
+    "many-stop-sequences": 35,
+    "hosted-tools": 37,
+    "thinking-budget": 55,
+    "metadata": 13,
+    "text": 23,
+}
+"""Requests that the upstream answers with a plain text."""
 ITEMS = {
     "long-tool-name": 30,
     "five-stop-sequences": 35,
@@ -52,7 +70,8 @@ Runs = Callable[[Client], dict[str, Any]]
 
 def request(case: str) -> dict[str, Any]:
     """The recording's own request, under a model that names the recording. The SDKs say `stream` themselves."""
-    asked: dict[str, Any] = msgspec.json.decode((RECORDINGS / f"{case}.request.json").read_bytes())
+    file = REQUESTS / f"{case}.json" if case in ASKED else RECORDINGS / f"{case}.request.json"
+    asked: dict[str, Any] = msgspec.json.decode(file.read_bytes())
     return {name: value for name, value in asked.items() if name != "stream"} | {"model": case}
 
 
@@ -63,6 +82,8 @@ def golden(case: str) -> dict[str, Any]:
 
 def playing(upstream: ScriptedServer) -> Script:
     asked = msgspec.json.decode(upstream.requests[-1].partition(b"\r\n\r\n")[2])
+    if asked["model"] in ASKED:
+        return hello()
     return [STREAM + (RECORDINGS / f"{asked['model']}.sse").read_bytes(), EOF]
 
 
@@ -74,7 +95,7 @@ async def _run(client: Client) -> dict[str, Any]:
             routes=[RouteConfig(model="*", targets=[TargetConfig(upstream="far")])],
         )
         async with serving(config, FakeKeys(), FakeLedger(), SystemClock(TICK_S)) as served:
-            asked = msgspec.json.encode({case: request(case) for case in (*ITEMS, BROKEN)}).decode()
+            asked = msgspec.json.encode({case: request(case) for case in (*ITEMS, *ASKED, BROKEN)}).decode()
             outcome: dict[str, Any] = await asyncio.to_thread(client.run, "asked", served.url, ASKED=asked)
             return outcome
 
@@ -124,6 +145,16 @@ def test_what_the_sdk_says_on_the_way(run_of: Runs, client: Client, case: str) -
     outcome, content = run_of(client)[case], golden(case)["content"]
     assert "".join(outcome["text"]) == "".join(block.get("text", "") for block in content)
     assert "".join(outcome["thinking"]) == "".join(block.get("thinking", "") for block in content)
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+@pytest.mark.parametrize("case", ASKED, ids=[f"item {item} {case}" for case, item in ASKED.items()])
+def test_what_the_sdk_asks_is_answered(run_of: Runs, client: Client, case: str) -> None:
+    outcome = run_of(client)[case]
+    assert "error" not in outcome, outcome
+    for way in ("streamed", "unary"):
+        assert [block["text"] for block in outcome[way]["content"]] == ["Hello"]
+        assert outcome[way]["stop_reason"] == "end_turn"
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)

@@ -1,4 +1,4 @@
-"""Conformance item 38: the tokens of a prompt, where the upstream counts them and where nobody does."""
+"""Conformance items 13 and 38: betas that an OpenAI-compatible upstream does not know, and the tokens of a prompt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from ezai.config import OpenAIUpstream
 from ezai.protocol.anthropic.requests import LARGE_BYTES
-from tests.conformance.gateway import Options, as_json, gateway, run
+from tests.conformance.gateway import Options, as_json, gateway, hello, run
 
 PNG = {"type": "base64", "media_type": "image/png", "data": "aGk="}
 TOOL = {"name": "f", "description": "does f", "input_schema": {"type": "object", "properties": {}}}
@@ -66,5 +66,16 @@ def test_item_38_what_cannot_be_asked_cannot_be_counted() -> None:
         async with gateway(options=ESTIMATED) as running:
             answer = await running.post("/v1/messages/count_tokens", max_tokens=..., tools=[{"name": "a b"}])
             assert (answer.status_code, answer.json()["error"]["message"].partition(":")[0]) == (400, "tools.0.name")
+
+    run(test())
+
+
+@pytest.mark.parametrize("options", [ESTIMATED, Options()], ids=["openai", "llama.cpp"])
+def test_item_13_a_beta_that_nobody_knows_is_no_error(options: Options) -> None:
+    async def test() -> None:
+        async with gateway(hello(), options=options) as running:
+            betas = {"anthropic-beta": "sonata-2031-01-01,,context-1m-2025-08-07 , x y"}
+            assert (await running.post(headers=betas)).status_code == 200
+            assert b"anthropic-beta" not in running.upstream.requests[0].lower()
 
     run(test())
