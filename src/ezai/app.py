@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -140,7 +141,7 @@ class _Making:
 
     def _embedded(self, item: EmbeddedUpstreamConfig) -> EmbeddedUpstream:
         assert self.embedded is not None, "an embedded upstream is configured"
-        facts = replace(LLAMA_CPP, signing_key=self.signing_key, takes_tools=self.embedded.model.takes_tools)
+        facts = replace(LLAMA_CPP, signing_key=self._key(item), takes_tools=self.embedded.model.takes_tools)
         return EmbeddedUpstream(item.name, self.embedded.endpoint, self.clock, facts)
 
     def _anthropic(self, item: AnthropicUpstreamConfig) -> AnthropicUpstream:
@@ -161,7 +162,7 @@ class _Making:
             OPENAI_ITSELF if is_openai_itself(item.base_url) else OPENAI_COMPATIBLE,
             strip_fields=_paths(item.strip_fields),
             mid_system=MidSystem(item.mid_system),
-            signing_key=self.signing_key,
+            signing_key=self._key(item),
         )
         return OpenAIUpstream(
             item.name,
@@ -172,6 +173,10 @@ class _Making:
             headers=item.headers,
             egress=self._egress(item),
         )
+
+    def _key(self, item: UpstreamConfig) -> bytes:
+        """Each upstream's own: what one has thought is not for another."""
+        return hmac.digest(self.signing_key, item.name.encode(), "sha256")
 
     def _egress(self, item: AnthropicUpstreamConfig | OpenAIUpstreamConfig) -> Egress:
         return Egress(self.data_dir / item.ca_file if item.ca_file else "", item.proxy)

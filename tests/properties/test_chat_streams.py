@@ -54,7 +54,7 @@ def test_the_calls_that_go_in_come_out(data: st.DataObject) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["content", "reasoning"]), WORDS), max_size=8))
 def test_text_and_thinking_stay_apart_and_in_order(parts: list[tuple[str, str]]) -> None:
-    content = blocks(*frames([{name: text} for name, text in parts]), DONE, thinking=Thinking.SHOWN)
+    content = blocks(*frames([{}, *({name: text} for name, text in parts)]), DONE, thinking=Thinking.SHOWN)
     expected: list[dict[str, str]] = []
     for name, text in parts:
         kind = "text" if name == "content" else "thinking"
@@ -78,7 +78,7 @@ def test_think_tags_are_the_field_in_other_words(data: st.DataObject) -> None:
 def test_a_stop_sequence_ends_the_text_wherever_it_was_cut(data: st.DataObject) -> None:
     stops = tuple(data.draw(st.lists(st.text("ab", min_size=1, max_size=3), min_size=1, max_size=4)))
     pieces = data.draw(st.lists(st.text("abc", min_size=1, max_size=5), max_size=6))
-    answer = message(*frames([{"content": piece} for piece in pieces]), DONE, stop_sequences=stops)
+    answer = message(*frames([{}, *({"content": piece} for piece in pieces)]), DONE, stop_sequences=stops)
     text = "".join(block["text"] for block in answer["content"])
     assert not any(stop in text for stop in stops)
     if answer["stop_reason"] == "stop_sequence":

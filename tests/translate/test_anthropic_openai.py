@@ -144,7 +144,6 @@ def test_text() -> None:
 
 def test_an_empty_answer_has_no_block() -> None:
     assert message(chunk(), chunk(""), chunk(finish="stop"), DONE)["content"] == []
-    assert message(DONE)["content"] == []
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,14 @@ def test_item_21_a_reminder_behind_results_of_tools_stands_behind_them() -> None
     assert written[-1]["content"] == "<system-reminder>\nbe brief\n</system-reminder>"
 
 
+@pytest.mark.parametrize("mid_system", MidSystem)
+def test_item_21_results_stand_right_behind_their_calls(mid_system: MidSystem) -> None:
+    note = {"role": "system", "content": "be brief"}
+    facts = replace(OPENAI_COMPATIBLE, mid_system=mid_system)
+    roles = [turn["role"] for turn in turns(USER, assistant(call()), note, user(result()), facts=facts)]
+    assert roles[roles.index("assistant") + 1] == "tool"
+
+
 def test_item_24_results_come_before_the_text_beside_them() -> None:
     written = turns(USER, assistant(call()), user(text("and?"), result(content="r")))
     assert written[2:] == [
@@ -169,6 +177,7 @@ def test_item_33_the_billing_note_stays_here() -> None:
     system = [text("x-anthropic-billing-header: cc_version=1;"), text("You are Claude Code.")]
     assert turns(USER, system=system)[0] == {"role": "system", "content": "You are Claude Code."}
     assert turns(USER, system=system[::-1])[0]["content"].endswith("cc_version=1;")
+    assert turns(USER, system="x-anthropic-billing-header: a;\nBe brief.")[0]["content"] == "Be brief."
 
 
 # Images and documents.
@@ -265,7 +274,7 @@ def test_item_32_foreign_thinking_does_not_reach_the_upstream(blocks: list[dict[
     facts = replace(OPENAI_COMPATIBLE, signing_key=KEY)
     written = turns(USER, assistant(*blocks, text("a"), call()), user(result()), facts=facts)
     assert written == turns(USER, assistant(text("a"), call()), user(result()))
-    assert turns(USER, assistant(*blocks), USER, facts=facts)[1:] == [USER], "a turn of nothing else is left out"
+    assert turns(USER, assistant(*blocks), USER, facts=facts) == turns(USER, USER), "a turn of nothing else is none"
 
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
@@ -526,6 +535,52 @@ def test_a_forced_call_fits_in_its_tokens() -> None:
         "c": {"type": "array", "items": {"type": "string", "maxLength": 100}, "maxItems": 4},
         "d": {"type": "string", "enum": ["long" * 9]},
     }
+
+
+def test_stop_sequences_do_not_cut_a_forced_call() -> None:
+    request = made(LLAMA_CPP, tools=[TOOL], tool_choice={"type": "any"}, stop_sequences=["}", "a"])
+    assert "stop" not in msgspec.json.decode(request.body)
+    assert request.terms.stop_sequences == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "grammar"),
+    [
+        ({"type": "number", "minimum": 0.5, "maximum": 3.5}, {"type": "integer", "minimum": 1, "maximum": 3}),
+        ({"type": "number", "minimum": 0.1, "maximum": 0.9}, {"enum": [0.1]}),
+        ({"type": "string", "maxLength": 10**6}, {"type": "string", "maxLength": 9}),
+        ({"type": "object"}, {"type": "object", "properties": {}, "additionalProperties": False}),
+        ({}, {"type": "string", "maxLength": 9}),
+        (True, {"type": "string", "maxLength": 9}),
+        ({"type": "array", "items": {"type": "null"}}, {"type": "array", "items": {"type": "null"}, "maxItems": 4}),
+        ({"type": "object", "properties": {"b": {"type": "null"}}, "anyOf": [{"required": ["b"]}, {"required": []}]},
+         {"type": "object", "properties": {"b": {"type": "null"}}, "required": ["b"]}),
+        ({"type": "object", "properties": {}, "allOf": [{"properties": {"b": {"type": "null"}}, "required": ["b"]}]},
+         {"type": "object", "properties": {"b": {"type": "null"}}, "required": ["b"]}),
+    ],
+)  # fmt: skip
+def test_what_a_forced_call_is_held_to(given: Any, grammar: Any) -> None:
+    tool = {"name": "f", "input_schema": {"type": "object", "properties": {"a": given}}}
+    body = asked(LLAMA_CPP, tools=[tool], tool_choice={"type": "any"})
+    assert body["response_format"]["json_schema"]["schema"]["properties"]["a"] == grammar
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"type": "string", "minLength": 5, "maxLength": 3},
+        {"type": "array", "items": {}, "minItems": 5, "maxItems": 3},
+        {"type": "integer", "minimum": 5, "maximum": 3},
+        {"type": "string", "minLength": 3000},
+    ],
+)
+def test_a_schema_that_nothing_fits_is_refused_before_a_grammar_grows_of_it(bounds: Any) -> None:
+    schema = {"type": "object", "properties": {"a": bounds}}
+    form = {"format": {"type": "json_schema", "schema": schema}}
+    assert refusal(LLAMA_CPP, output_config=form).startswith("output_config.format.schema: min")
+    tool = {"name": "f", "input_schema": schema}
+    message = refusal(LLAMA_CPP, tools=[tool], tool_choice={"type": "any"})
+    assert message.startswith("tools: the input_schema of f: min")
 
 
 def test_with_tools_in_the_template_they_are_offered() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ezai.errors import UpstreamMalformed, UpstreamTruncated
+from ezai.errors import UpstreamMalformed, UpstreamRefused, UpstreamTruncated
 from ezai.protocol.end import UsageSource
 from tests.translate.chat_stream import (
     DONE,
@@ -215,3 +215,25 @@ def test_stop_sequences_are_not_looked_for_in_a_call() -> None:
 
 
 MADE = told(translated(chunk("{}"), LAST, DONE, **ONE))[1].split()[1]
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_an_answer_that_the_upstream_gave_up_is_no_end(reason: str) -> None:
+    with pytest.raises(UpstreamTruncated):
+        translated(chunk("Hi"), chunk(finish=reason), DONE)
+
+
+def test_a_stream_of_nothing_is_no_answer() -> None:
+    with pytest.raises(UpstreamTruncated):
+        translated(DONE)
+
+
+def test_an_error_that_is_the_chunk_itself_is_told() -> None:
+    error = b'data: {"object":"error","message":"boom","type":"BadRequestError","code":400}\n\n'
+    with pytest.raises(UpstreamRefused, match="boom"):
+        translated(chunk("Hi"), error, DONE)
+
+
+def test_a_message_in_the_place_of_a_delta_is_one() -> None:
+    whole = b'data: {"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}\n\n'
+    assert message(whole, DONE)["content"] == [{"type": "text", "text": "Hi"}]

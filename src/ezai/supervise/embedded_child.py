@@ -27,6 +27,8 @@ ERRORS = ("runtime_missing", "load_failed")
 ALIAS = "embedded"
 """What the model is called on the wire; without it llama.cpp tells the path of the file."""
 
+_GROWTH_BYTES = 4 * 1024**3
+"""Above what is mapped once the model is loaded: prompts, grammars, and the address space of threads."""
 _CACHE_RAM_MIB = 512
 _LOG_WARNINGS = 2
 _PR_SET_PDEATHSIG = 1
@@ -54,6 +56,7 @@ def main() -> NoReturn:
     _die_with_parent(settings["parent_pid"])
     _forbid_core_dumps()
     server, report = _load(settings)
+    _limit_growth()
     os.write(answers, json.dumps(report).encode() + b"\n")
     os.close(answers)
     if server is not None:
@@ -95,6 +98,18 @@ def _forbid_core_dumps() -> None:
     except ImportError:  # not on this platform
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _limit_growth() -> None:
+    """A request that makes llama.cpp take memory without end ends this process, which is restarted, not the machine."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    with open("/proc/self/statm", "rb") as statm:
+        mapped_bytes = int(statm.read().split()[0]) * resource.getpagesize()
+    limit = mapped_bytes + _GROWTH_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _wait_for_end_of_stdin() -> None:

@@ -83,7 +83,7 @@ class CalledFunction(msgspec.Struct, frozen=True):
 class CallFragment(msgspec.Struct, frozen=True):
     """A fragment of a tool call. Nothing of it is always there."""
 
-    index: int | None = None
+    index: int | str | None = None
     id: str | None = None
     function: CalledFunction | None = None
 
@@ -101,9 +101,13 @@ class ChatDelta(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The one answer asked for. `stop_reason` is vLLM's: the stop string that ended it, or a token id."""
+    """The one answer asked for. `stop_reason` is vLLM's: the stop string that ended it, or a token id.
+
+    `message` stands in the place of `delta` where a server streams its whole answer at once.
+    """
 
     delta: ChatDelta | None = None
+    message: ChatDelta | None = None
     finish_reason: str | None = None
     stop_reason: str | int | None = None
 
@@ -127,6 +131,7 @@ class ChatChunk(msgspec.Struct, frozen=True):
     choices: list[Choice] | None = None
     usage: ChatUsage | None = None
     error: ErrorObject | str | None = None
+    object: str | None = None
     prompt_progress: PromptProgress | None = None
     verbose: Verbose | None = msgspec.field(default=None, name="__verbose")
 
@@ -159,7 +164,17 @@ def read_chunk(frame: bytes) -> ChatEvent:
         chunk = _without_usage(data)
     except msgspec.DecodeError:
         raise UpstreamMalformed("The upstream sent a chunk whose data is not JSON.") from None
+    if chunk.object == "error":
+        chunk = _error_itself(data)
     return Event(ERROR if chunk.error is not None or name == b"error" else CHUNK, chunk, data, frame)
+
+
+def _error_itself(data: bytes) -> ChatChunk:
+    """Older vLLM's error: the object itself, without a member around it."""
+    try:
+        return ChatChunk(error=msgspec.json.decode(data, type=ErrorObject))
+    except msgspec.DecodeError:
+        return ChatChunk(error=ErrorObject())
 
 
 def _without_usage(data: bytes) -> ChatChunk:

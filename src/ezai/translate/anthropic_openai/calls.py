@@ -27,7 +27,7 @@ class Call:
 
     __slots__ = ("arguments", "id", "index", "name", "number", "opened", "waiting")
 
-    def __init__(self, number: int, index: int | None = None) -> None:
+    def __init__(self, number: int, index: int | str | None = None) -> None:
         self.number = number
         self.index = index
         self.id = ""
@@ -66,7 +66,7 @@ class ToolCalls:
         self._message_id = message_id
         self._names = names
         self._by_id: dict[str, Call] = {}
-        self._by_index: dict[int, Call] = {}
+        self._by_index: dict[int | str, Call] = {}
         self._last: Call | None = None
         self._taken_ids: set[str] = set()
         self._made = 0
@@ -91,7 +91,7 @@ class ToolCalls:
             raise _no_object()
         self._tell()
 
-    def begin(self, name: str = "", index: int | None = None) -> Call:
+    def begin(self, name: str = "", index: int | str | None = None) -> Call:
         """The next call."""
         self._last = call = Call(self._made, index)
         self._made += 1

@@ -72,7 +72,7 @@ class ChatRequest:
 
     @property
     def terms(self) -> AnswerTerms:
-        stop = self._conversation.stop_sequences or ()
+        stop = self._stop_sequences()
         return AnswerTerms(
             thinking=_thinking(self._conversation.thinking),
             tool_names=self._names.changed,
@@ -97,7 +97,7 @@ class ChatRequest:
     def _for_grammar(self, tools: Sequence[Tool]) -> Sequence[Tool]:
         if not self._facts.is_llama_cpp:
             return tools
-        return [Tool(tool.name, tool.description, _grammar_of(tool), tool.strict) for tool in tools]
+        return [Tool(tool.name, tool.description, _encoded(_grammar_of(tool)), tool.strict) for tool in tools]
 
     # What is asked of the answer.
 
@@ -107,8 +107,12 @@ class ChatRequest:
         return _present(temperature=asked.temperature, top_p=asked.top_p, top_k=top_k)
 
     def _stop(self) -> dict[str, Any]:
-        stop = self._conversation.stop_sequences or []
+        stop = self._stop_sequences()
         return _present(stop=stop[: self._facts.max_stop_sequences] or None)
+
+    def _stop_sequences(self) -> Sequence[str]:
+        """Those that can end the answer: the text of a call is nobody's to cut."""
+        return () if self._called else self._conversation.stop_sequences or ()
 
     def _enforces(self, stop: Sequence[str]) -> bool:
         """More than the upstream takes are all looked for here: so the one that comes first wins."""
@@ -132,9 +136,7 @@ class ChatRequest:
         """The schema that the answer has to keep: one that was asked for, or that of a call that is forced."""
         if self._called:
             chars = self._max_tokens * _CHARS_A_TOKEN
-            grammar = {
-                tool.name: bounded(for_grammar(msgspec.json.decode(tool.schema)), chars) for tool in self._called
-            }
+            grammar = {tool.name: bounded(_grammar_of(tool), chars) for tool in self._called}
             return _json_schema("call", call_schema(self._called, grammar), strict=True)
         asked = self._conversation.output_config
         form = (asked.format if asked else None) or self._conversation.output_format
@@ -145,7 +147,7 @@ class ChatRequest:
         if not isinstance(schema, dict):
             raise InvalidRequest("output_config.format.schema: must be a JSON schema, which is an object")
         if self._facts.is_llama_cpp:
-            schema = for_grammar(schema)
+            schema = for_grammar(schema, "output_config.format.schema")
         return _json_schema("output", schema, strict=is_strict(schema))
 
     def _user(self) -> dict[str, Any]:
@@ -185,8 +187,13 @@ def _effort_of(budget_tokens: int) -> str:
     return "medium" if budget_tokens < _MEDIUM_BUDGET else "high"
 
 
-def _grammar_of(tool: Tool) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(for_grammar(msgspec.json.decode(tool.schema))))
+def _grammar_of(tool: Tool) -> Any:
+    """Its schema as a grammar is made of it. Raises `InvalidRequest` for one that nothing satisfies."""
+    return for_grammar(msgspec.json.decode(tool.schema), f"tools: the input_schema of {tool.name}")
+
+
+def _encoded(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
 
 
 def _json_schema(name: str, schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:

@@ -35,6 +35,10 @@ _CUT = frozenset({"length", "content_filter"})
 """The finish reasons after which a call may be left in the middle, as the hosted API leaves it."""
 
 
+_FAILED = frozenset({"abort", "error"})
+"""The finish reasons of an answer that is none: vLLM's, and OpenRouter's where it does not say more."""
+
+
 class MessagesFromChat:
     """One Chat Completions stream as Messages events; legal by construction, checked again by the pipeline."""
 
@@ -78,7 +82,7 @@ class MessagesFromChat:
         if event.kind == chunks.CHUNK:
             self._chunk(event.fields)
         elif event.kind == chunks.DONE:
-            self._end()
+            self._done()
         elif event.kind == chunks.ERROR:
             raise in_stream_refusal(as_object(event.fields.error), self._model, self._credentials)
         return self._take()
@@ -89,6 +93,11 @@ class MessagesFromChat:
                 raise UpstreamTruncated("The upstream's stream ended before it told why it finished.")
             self._end()  # only `[DONE]` is missing: the answer is whole
         return self._take()
+
+    def _done(self) -> None:
+        if not self._started:
+            raise UpstreamTruncated("The upstream ended its stream before it had said anything.")
+        self._end()
 
     def _take(self) -> Sequence[MessagesEvent]:
         out, self._blocks.out = self._blocks.out, []
@@ -103,8 +112,8 @@ class MessagesFromChat:
             self._start_message(chunk)
         if chunk.choices:
             choice = chunk.choices[0]
-            if choice.delta is not None:
-                self._delta(choice.delta)
+            if (delta := choice.delta or choice.message) is not None:
+                self._delta(delta)
             if choice.finish_reason and not self._over:
                 self._finish(choice, chunk)
 
@@ -153,6 +162,8 @@ class MessagesFromChat:
 
     def _finish(self, choice: Choice, chunk: ChatChunk) -> None:
         """Remember why; usage may still follow on a chunk of its own."""
+        if choice.finish_reason in _FAILED:
+            raise UpstreamTruncated("The upstream gave its answer up.")
         self._finish_reason = choice.finish_reason
         self.told_end = True
         if isinstance(choice.stop_reason, str):

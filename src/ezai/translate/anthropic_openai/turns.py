@@ -75,6 +75,7 @@ class _Writer:
         self._names = names
         self._calls: frozenset[str] = frozenset()
         self._hoisted: list[str] = []
+        self._notes: list[ChatMessage] = []
 
     def messages(self) -> list[ChatMessage]:
         turns = self._turns()
@@ -87,7 +88,7 @@ class _Writer:
         written: list[ChatMessage] = []
         for number, turn in enumerate(turns):
             written += self._user(turn) if turn.role != "assistant" else self._assistant(turn, in_loop=number > loop)
-        return [*self._system(), *written]
+        return [*self._system(), *written, *self._take_notes()]
 
     # Turns.
 
@@ -100,6 +101,8 @@ class _Writer:
         turns: list[Turn] = []
         for number, message in enumerate(self._conversation.messages):
             role, blocks = self._placed(message, f"messages.{number}.content")
+            if role == "assistant" and all(_is_silent(block) for _, block in blocks):
+                continue  # there is no such chat message, and what stands around it is one turn
             if role and (not turns or turns[-1].role != role):
                 turns.append(Turn(role))
             if role:
@@ -129,7 +132,9 @@ class _Writer:
 
     def _user(self, turn: Turn) -> Iterator[ChatMessage]:
         if turn.role == "system":
-            yield {"role": "system", "content": _joined([block.text for block in turn.all(TextBlock)])}
+            self._notes.append({"role": "system", "content": _texts(turn.all(TextBlock))})
+            if not self._calls:
+                yield from self._take_notes()
             return
         parts: list[Part] = []
         for place, block in turn.blocks:
@@ -141,8 +146,14 @@ class _Writer:
             if not isinstance(block, ToolResultBlock):
                 parts += self._parts(block, place)
         self._calls = frozenset()
+        yield from self._take_notes()
         if parts or not turn.all(ToolResultBlock):
             yield {"role": "user", "content": _content(parts)}
+
+    def _take_notes(self) -> list[ChatMessage]:
+        """System messages in their place, or behind the results that have to follow their calls at once."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def _result(self, block: ToolResultBlock, place: str) -> tuple[list[ChatMessage], list[Part]]:
         """The `tool` message, and what of the result only a user's message can show."""
@@ -219,8 +230,6 @@ class _Writer:
         self._calls = frozenset(call.id for call in calls)
         if calls and not self._facts.takes_tools:
             text = "\n".join(filter(None, [text, *map(_call_in_text, calls)]))
-        if not text and not calls:
-            return  # nothing but thinking: there is no such chat message
         message: ChatMessage = {"role": "assistant", "content": text or None}
         if calls and self._facts.takes_tools:
             message["tool_calls"] = [self._call(call, place) for place, call in _calls(turn)]
@@ -246,6 +255,10 @@ class _Writer:
         return fields
 
 
+def _is_silent(block: Block) -> bool:
+    return isinstance(block, ThinkingBlock | PassedOver) or (isinstance(block, TextBlock) and not block.text)
+
+
 def _loop_start(turns: Sequence[Turn]) -> int:
     """The number of the last turn in which the user said something: behind it stand calls and their results."""
     said = [n for n, turn in enumerate(turns) if turn.role == "user" and not turn.all(ToolResultBlock)]
@@ -264,8 +277,11 @@ def _call_in_text(call: ToolUseBlock) -> str:
 def _system_texts(system: str | Sequence[TextBlock] | None) -> Iterator[str]:
     blocks = [TextBlock(system)] if isinstance(system, str) else system or ()
     for number, block in enumerate(blocks):
-        if block.text and not (number == 0 and block.text.startswith(BILLING)):
-            yield block.text
+        text = block.text
+        if number == 0 and text.startswith(BILLING):
+            text = text.partition("\n")[2]
+        if text:
+            yield text
 
 
 def _content(parts: Sequence[Part]) -> str | list[Part]:
