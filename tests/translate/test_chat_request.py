@@ -150,10 +150,29 @@ def test_item_27_the_model_sees_that_a_call_failed() -> None:
     assert turns(USER, assistant(call()), user(failed))[2]["content"] == "Error: no such file"
 
 
-@pytest.mark.parametrize("before", [[], [assistant(call("c2"))], [assistant(call()), USER, assistant(text("a"))]])
+@pytest.mark.parametrize(
+    "before", [[], [assistant(call("c2"))], [assistant(call()), user(result()), assistant(text("a"))]]
+)
 def test_a_result_without_its_call_is_refused_by_its_place(before: list[dict[str, Any]]) -> None:
     message = refusal(messages=[USER, *before, user(text("x"), result())])
     assert message.startswith(f"messages.{1 + len(before)}.content.1.tool_use_id: no tool_use")
+
+
+@pytest.mark.parametrize(
+    ("results", "problem"),
+    [
+        ([text("and?")], "messages.2.content: no tool_result answers the tool_use c1, c2"),
+        ([result("c2")], "messages.2.content: no tool_result answers the tool_use c1"),
+        ([result("c1"), result("c2"), result("c1")], "messages.2.content: more than one tool_result answers .* c1"),
+    ],
+)
+def test_calls_that_are_not_answered_once_are_refused(results: list[dict[str, Any]], problem: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{problem}$"):
+        turns(USER, assistant(call("c1"), call("c2")), user(*results))
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    assert refusal(tools=[TOOL, TOOL]) == "tools.1.name: there is a tool 'f' already"
 
 
 def test_calls_and_text_are_one_message_and_inputs_stay_as_they_came() -> None:

@@ -63,11 +63,20 @@ def offered_tools(conversation: Conversation) -> list[Tool]:
     for a tool that only the hosted API can translate, a name or a schema that is none.
     """
     found = frozenset(_references(conversation))
+    _check_names(conversation.tools or ())
     return [
         _tool(tool, f"tools.{place}")
         for place, tool in enumerate(conversation.tools or ())
         if not _HOSTED_TOOL.match(tool.type or "") and (not tool.defer_loading or tool.name in found)
     ]
+
+
+def _check_names(tools: Sequence[ToolParam]) -> None:
+    seen: set[str] = set()
+    for place, tool in enumerate(tools):
+        if tool.name and tool.name in seen:
+            raise InvalidRequest(f"tools.{place}.name: there is a tool {tool.name[:130]!r} already")
+        seen.add(tool.name)
 
 
 def _references(conversation: Conversation) -> Iterator[str]:

@@ -145,10 +145,20 @@ class _Writer:
         for place, block in turn.blocks:
             if not isinstance(block, ToolResultBlock):
                 parts += self._parts(block, place)
+        self._check_answered(turn)
         self._calls = frozenset()
         yield from self._take_notes()
         if parts or not turn.all(ToolResultBlock):
             yield {"role": "user", "content": _content(parts)}
+
+    def _check_answered(self, turn: Turn) -> None:
+        """Each call of the turn before has one result, which is what every upstream wants."""
+        answered = [block.tool_use_id for block in turn.all(ToolResultBlock)]
+        place = turn.blocks[0].place.rpartition(".")[0] if turn.blocks else "messages"
+        if missing := self._calls - set(answered):
+            raise InvalidRequest(f"{place}: no tool_result answers the tool_use {', '.join(sorted(missing))}")
+        if twice := {one for one in answered if answered.count(one) > 1}:
+            raise InvalidRequest(f"{place}: more than one tool_result answers the tool_use {', '.join(sorted(twice))}")
 
     def _take_notes(self) -> list[ChatMessage]:
         """System messages in their place, or behind the results that have to follow their calls at once."""
