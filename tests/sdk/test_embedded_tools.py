@@ -165,3 +165,10 @@ def test_tools_of_the_template_are_in_the_prompt(tool_model: anthropic.Anthropic
     assert prompt_tokens(tools=[WEATHER, SEARCH]) > prompt_tokens(tools=[WEATHER]) > prompt_tokens()
     answer = tool_model.messages.create(**asked("", messages=LOOP, tools=[WEATHER], max_tokens=8))
     assert answer.usage.input_tokens + (answer.usage.cache_read_input_tokens or 0) == prompt_tokens(tools=[WEATHER])
+
+
+def test_no_request_can_make_the_model_take_all_memory(gateway: GatewayProcess) -> None:
+    """What llama.cpp makes of a request is not ours to know: the kernel bounds it."""
+    limits = Path(f"/proc/{gateway.embedded_child_pid()}/limits").read_text()
+    (address_space,) = (line for line in limits.splitlines() if line.startswith("Max address space"))
+    assert "unlimited" not in address_space

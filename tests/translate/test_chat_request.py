@@ -599,7 +599,45 @@ def test_a_schema_that_nothing_fits_is_refused_before_a_grammar_grows_of_it(boun
     assert refusal(LLAMA_CPP, output_config=form).startswith("output_config.format.schema: min")
     tool = {"name": "f", "input_schema": schema}
     message = refusal(LLAMA_CPP, tools=[tool], tool_choice={"type": "any"})
-    assert message.startswith("tools: the input_schema of f: min")
+    assert message.startswith("tools.0.input_schema: min")
+
+
+DEEP: Any = {"type": "string"}
+for _ in range(400):
+    DEEP = {"type": "object", "properties": {"a": DEEP}}
+
+
+@pytest.mark.parametrize("facts", [LLAMA_CPP, replace(LLAMA_CPP, takes_tools=True), OPENAI_COMPATIBLE])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": 5},
+        {"properties": [1]},
+        {"properties": {}, "anyOf": {"a": 1}},
+        {"properties": {}, "required": "abc"},
+        {"properties": {}, "required": [{}], "additionalProperties": False},
+        {"properties": {}, "allOf": [{"properties": 3}]},
+        {"properties": {"n": {"type": "number", "minimum": "x", "maximum": "y"}}},
+        {"properties": {"n": {"type": "string", "minLength": True}}},
+        {"properties": {"n": {"type": "array", "items": {"minItems": "x"}}}},
+        {"properties": {"n": {"format": {}}}},
+        {"properties": {"n": {"pattern": 5}}},
+        {"properties": {"d": DEEP}},
+    ],
+)
+def test_a_schema_that_is_none_is_refused_by_its_place(facts: UpstreamFacts, schema: Any) -> None:
+    given = {"type": "object", **schema}
+    form = {"format": {"type": "json_schema", "schema": given}}
+    assert refusal(facts, output_config=form).startswith("output_config.format.schema: ")
+    tools = [TOOL, {"name": "g", "input_schema": given, "strict": True}]
+    assert refusal(facts, tools=tools, tool_choice={"type": "any"}).startswith("tools.1.input_schema: ")
+
+
+def test_values_in_a_schema_are_no_schemas() -> None:
+    values = {"properties": 5, "title": "kept", "x": {}}
+    schema = {"type": "object", "properties": {"a": {"enum": [values]}, "title": {"const": values}}}
+    body = asked(LLAMA_CPP, tools=[{"name": "f", "input_schema": schema}], tool_choice={"type": "any"})
+    assert body["response_format"]["json_schema"]["schema"] == schema
 
 
 def test_with_tools_in_the_template_they_are_offered() -> None:

@@ -1,4 +1,4 @@
-"""Dialect to dialect. Pure, one file per pair, one small method per emitted event.
+"""Dialect to dialect. Pure, one file or folder per pair, one small method per emitted event.
 
 base.py                  what a translator is, and what it must know of an upstream
 pairs.py                 the table of pairs

@@ -24,6 +24,17 @@ def _command(*commands: str) -> dict[str, Any]:
     return {"type": "string", "enum": list(commands)}
 
 
+_EDITING: dict[str, Any] = {
+    "path": _STRING,
+    "file_text": _STRING,
+    "old_str": _STRING,
+    "new_str": _STRING,
+    "insert_line": _INTEGER,
+    "insert_text": _STRING,
+    "view_range": _LINES,
+}
+_COMMANDS = ("view", "create", "str_replace", "insert")
+
 BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
     "bash": (
         "Run a command in a bash session that lasts; `restart` starts the session anew.",
@@ -31,32 +42,16 @@ BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "text_editor": (
         "View, create and edit text files. `str_replace` needs text that occurs once; `insert` goes behind a line.",
-        _object(
-            ["command", "path"],
-            command=_command("view", "create", "str_replace", "insert"),
-            path=_STRING,
-            file_text=_STRING,
-            old_str=_STRING,
-            new_str=_STRING,
-            insert_line=_INTEGER,
-            insert_text=_STRING,
-            view_range=_LINES,
-        ),
+        _object(["command", "path"], command=_command(*_COMMANDS), **_EDITING),
     ),
     "memory": (
         "Keep notes between conversations, as files under /memories.",
         _object(
             ["command"],
-            command=_command("view", "create", "str_replace", "insert", "delete", "rename"),
-            path=_STRING,
-            file_text=_STRING,
-            old_str=_STRING,
-            new_str=_STRING,
-            insert_line=_INTEGER,
-            insert_text=_STRING,
+            command=_command(*_COMMANDS, "delete", "rename"),
+            **_EDITING,
             old_path=_STRING,
             new_path=_STRING,
-            view_range=_LINES,
         ),
     ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from ezai.errors import InvalidRequest
 from ezai.protocol.anthropic.conversation import Conversation, OutputFormat, ThinkingParam
 from ezai.translate.anthropic_openai.estimate import estimate_tokens
-from ezai.translate.anthropic_openai.schemas import bounded, for_grammar, is_strict
+from ezai.translate.anthropic_openai.schemas import bounded, for_grammar, is_strict, read_schema
 from ezai.translate.anthropic_openai.tools import (
     Tool,
     ToolNames,
@@ -22,6 +23,7 @@ from ezai.translate.anthropic_openai.tools import (
     forced,
     functions,
     offered_tools,
+    schema_of,
 )
 from ezai.translate.anthropic_openai.turns import ChatMessage, chat_messages
 from ezai.translate.base import UpstreamFacts
@@ -97,7 +99,7 @@ class ChatRequest:
     def _for_grammar(self, tools: Sequence[Tool]) -> Sequence[Tool]:
         if not self._facts.is_llama_cpp:
             return tools
-        return [Tool(tool.name, tool.description, _encoded(_grammar_of(tool)), tool.strict) for tool in tools]
+        return [replace(tool, schema=msgspec.Raw(msgspec.json.encode(_grammar_of(tool)))) for tool in tools]
 
     # What is asked of the answer.
 
@@ -143,9 +145,7 @@ class ChatRequest:
         return {} if form is None else self._json_output(form)
 
     def _json_output(self, form: OutputFormat) -> dict[str, Any]:
-        schema = msgspec.json.decode(form.schema)
-        if not isinstance(schema, dict):
-            raise InvalidRequest("output_config.format.schema: must be a JSON schema, which is an object")
+        schema = read_schema(form.schema, "output_config.format.schema")
         if self._facts.is_llama_cpp:
             schema = for_grammar(schema, "output_config.format.schema")
         return _json_schema("output", schema, strict=is_strict(schema))
@@ -189,11 +189,7 @@ def _effort_of(budget_tokens: int) -> str:
 
 def _grammar_of(tool: Tool) -> Any:
     """Its schema as a grammar is made of it. Raises `InvalidRequest` for one that nothing satisfies."""
-    return for_grammar(msgspec.json.decode(tool.schema), f"tools: the input_schema of {tool.name}")
-
-
-def _encoded(value: Any) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(value))
+    return for_grammar(schema_of(tool), f"{tool.place}.input_schema")
 
 
 def _json_schema(name: str, schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ezai.protocol.anthropic.conversation import (
     ToolResultBlock,
 )
 from ezai.translate.anthropic_openai.builtin_tools import BUILT_IN
-from ezai.translate.anthropic_openai.schemas import is_strict
+from ezai.translate.anthropic_openai.schemas import is_strict, read_schema
 
 MAX_NAME = 64  # of an OpenAI function; Messages has 128
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -31,8 +31,9 @@ _HOSTED_TOOL = re.compile(r"(web_search|web_fetch|code_execution|tool_search_too
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool that the upstream is offered. `schema` is JSON of an object."""
+    """A tool that the upstream is offered. `schema` is JSON of an object, `place` where the client wrote it."""
 
+    place: str
     name: str
     description: str | None
     schema: msgspec.Raw
@@ -93,7 +94,7 @@ def _tool(tool: ToolParam, place: str) -> Tool:
         return _built_in(tool, place)
     if not _NAME.fullmatch(tool.name):
         raise InvalidRequest(f"{place}.name: must match [A-Za-z0-9_-]{{1,128}}, got {tool.name[:130]!r}")
-    return Tool(tool.name, tool.description, _object_schema(tool.input_schema, place), tool.strict is True)
+    return Tool(place, tool.name, tool.description, _object_schema(tool.input_schema, place), tool.strict is True)
 
 
 def _built_in(tool: ToolParam, place: str) -> Tool:
@@ -102,7 +103,7 @@ def _built_in(tool: ToolParam, place: str) -> Tool:
     if kind not in BUILT_IN:
         raise InvalidRequest(f"{place}.type: {tool.type} is offered by Anthropic upstreams alone")
     description, schema = BUILT_IN[kind]
-    return Tool(tool.name or kind, description, msgspec.Raw(msgspec.json.encode(schema)), strict=False)
+    return Tool(place, tool.name or kind, description, msgspec.Raw(msgspec.json.encode(schema)), strict=False)
 
 
 def _object_schema(schema: msgspec.Raw, place: str) -> msgspec.Raw:
@@ -110,11 +111,16 @@ def _object_schema(schema: msgspec.Raw, place: str) -> msgspec.Raw:
         raise InvalidRequest(f"{place}.input_schema: Field required")
     try:
         kind = msgspec.json.decode(schema, type=_Schema).type
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         kind = "none"
     if kind != "object":
         raise InvalidRequest(f"{place}.input_schema: must be a JSON schema of type object")
     return schema
+
+
+def schema_of(tool: Tool) -> dict[str, Any]:
+    """Its schema, read. Raises `InvalidRequest` for one that is none."""
+    return read_schema(tool.schema, f"{tool.place}.input_schema")
 
 
 class _Schema(msgspec.Struct):
@@ -133,7 +139,7 @@ def _function(tool: Tool, names: ToolNames) -> dict[str, Any]:
     function: dict[str, Any] = {"name": names.of(tool.name), "parameters": tool.schema}
     if tool.description:
         function["description"] = tool.description
-    if tool.strict and is_strict(msgspec.json.decode(tool.schema)):
+    if tool.strict and is_strict(schema_of(tool)):
         function["strict"] = True
     return function
 

@@ -108,9 +108,7 @@ class _Writer:
             if role:
                 turns[-1].blocks += blocks
         if not turns:
-            raise InvalidRequest(
-                "messages: there is nothing but system messages; the upstream of this model needs more"
-            )
+            raise InvalidRequest("messages: there is nothing in them to answer")
         return turns
 
     def _placed(self, message: MessageParam, place: str) -> tuple[str, list[Placed]]:
