@@ -69,6 +69,15 @@ class Exchange(Protocol):
         """
         ...
 
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        """Give the same chunks to `sink`, each in the very call that received it: no task is woken for it.
+
+        Returns True once `sink` has returned False: it has had enough, and gets no more. Returns False when the body
+        is complete. Raises as iterating does, and what `sink` raises. Cancelling it loses no byte: iterating or
+        pouring may be resumed, and after a cancellation nothing more is given to `sink`.
+        """
+        ...
+
     def release(self) -> None:
         """Say that all was read that matters: the connection may be used again once its framing ends.
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ezai.errors import RequestError
+from ezai.pipeline.attempts import Push
 from ezai.pipeline.driver import StreamRegistry, run_plain
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.stream import Head
@@ -166,6 +167,12 @@ class FakeExchange:
             raise StopAsyncIteration
         raise said
 
+    async def pour(self, sink: Callable[[bytes], bool]) -> bool:
+        async for chunk in self:
+            if not sink(chunk):
+                return True
+        return False
+
     def release(self) -> None:
         self.released = True
 
@@ -213,13 +220,19 @@ class FakeUpstream:
 
 
 class FakeClient:
-    """The side that asked: keeps what it gets, reads as fast as it is told, and may leave."""
+    """The side that asked: keeps what it gets, reads as fast as it is told, and may leave.
+
+    `pushes` says whether clients can be sent to without waiting; every dialogue is held both ways (conftest.py).
+    """
+
+    pushes = False
 
     def __init__(self) -> None:
         self.head: Head | None = None
         self.batches: list[bytes] = []
         self.finished = False
-        self.gone = asyncio.Event()
+        self.pushed = 0
+        self._left: Callable[[Cause], None] | None = None
         self.may_send = asyncio.Event()
         self.may_send.set()
         self.why_gone = Cause.CLIENT_LEFT
@@ -234,9 +247,25 @@ class FakeClient:
     async def finish(self) -> None:
         self.finished = True
 
-    async def left(self) -> Cause:
-        await self.gone.wait()
-        return self.why_gone
+    def watch(self, left: Callable[[Cause], None]) -> None:
+        self._left = left
+
+    async def unwatch(self) -> None:
+        self._left = None
+
+    def leave(self) -> None:
+        if self._left is not None:
+            self._left(self.why_gone)
+
+    @property
+    def push(self) -> Push | None:
+        return self._push if FakeClient.pushes else None
+
+    def _push(self, batch: bytes) -> bool:
+        assert batch
+        self.pushed += 1
+        self.batches.append(batch)
+        return self.may_send.is_set()
 
 
 class Dialogue:
@@ -338,7 +367,7 @@ class Dialogue:
         return msgspec.json.decode(self._unread())
 
     def client_leaves(self) -> None:
-        self.client.gone.set()
+        self.client.leave()
         self._settle()
 
     def client_stops_reading(self) -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from ezai.errors import Draining, UpstreamTruncated, UpstreamUnreachable
+from ezai.pipeline.waiting import Waiter
 from ezai.ports import Timeouts
 from tests.pipeline.fakes import (
     ANTHROPIC,
@@ -172,6 +173,7 @@ def test_unreachable_upstream() -> None:
 def test_stream_with_another_content_type_is_refused() -> None:
     with Dialogue() as talk:
         talk.upstream_answers(200, headers=((b"content-type", b"text/html"),))
+        talk.upstream_ends()
         talk.client_gets_json(502)
         talk.ended("upstream_malformed")
         assert talk.upstream.has_stopped()
@@ -484,8 +486,8 @@ def test_draining_takes_no_more() -> None:
     with Dialogue() as talk:
         talk.gateway_drains()
         talk.client_gets_json(529)
-        with pytest.raises(Draining), talk.registry.entered(None):  # type: ignore[arg-type]  # never looked at
-            pass
+        with pytest.raises(Draining):
+            talk.registry.enter(Waiter(talk.clock))
 
 
 def test_the_end_is_one_value() -> None:

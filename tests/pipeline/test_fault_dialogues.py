@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from ezai.pipeline.attempts import MAX_HELD_COMMENT_BYTES
-from ezai.ports import Timeouts
-from tests.pipeline.fakes import ANTHROPIC, DONE, JSON, Dialogue, chunk
+from ezai.ports import Timeouts, UpstreamFacts
+from tests.pipeline.fakes import ANTHROPIC, DONE, JSON, LLAMA_CPP, Dialogue, chunk
 from tests.pipeline.test_dialogues import CLOSE, DELTA, HI, OPEN, START, STOP
 
 COMMENT = b": processing\n\n"
@@ -71,6 +71,37 @@ def test_an_upstream_that_ends_behind_a_comment_is_a_502() -> None:
         talk.upstream_ends()
         talk.client_gets_json(502)
         talk.ended("upstream_truncated")
+
+
+# A 200 that is no stream.
+
+
+@pytest.mark.parametrize(
+    ("facts", "body"),
+    [
+        (ANTHROPIC, b'{"type":"error","error":{"type":"overloaded_error","message":"All GPUs burn."}}'),
+        (LLAMA_CPP, b'{"error":{"type":"overloaded_error","message":"All GPUs burn."}}'),
+    ],
+)
+def test_an_error_told_with_a_200_keeps_its_sentence_and_its_own_status(facts: UpstreamFacts, body: bytes) -> None:
+    with Dialogue(facts) as talk:
+        talk.upstream_answers(headers=JSON)
+        talk.upstream_says(body)
+        talk.upstream_ends()
+        error = talk.client_gets_json(529)["error"]
+        assert (error["type"], error["message"]) == ("overloaded_error", "All GPUs burn.")
+        talk.ended("upstream_error")
+
+
+@pytest.mark.parametrize("body", [b'{"id":"msg_1","content":[]}', b"<html>", b"", b"x" * 70_000])
+def test_anything_else_that_is_no_stream_is_told_as_that(body: bytes) -> None:
+    with Dialogue(ANTHROPIC) as talk:
+        talk.upstream_answers(headers=JSON)
+        talk.upstream_says(*([body] if body else []))
+        if len(body) < 70_000:
+            talk.upstream_ends()
+        assert talk.client_gets_json(502)["error"]["message"].endswith("a stream with something else.")
+        talk.ended("upstream_malformed")
 
 
 # What a tapped stream used.

@@ -161,7 +161,7 @@ def test_a_stream_that_was_told_its_end_is_read_to_it(run: Run) -> None:
             assert b'"error_code":"draining"' in rest
             assert b"message_stop" not in rest
             assert rest.endswith(b"\r\n0\r\n\r\n")  # a clean close
-            assert one.upstream.peers[0].lost
+            await one.upstream.until(lambda: one.upstream.peers[0].lost)
 
     run(test())
 

@@ -22,6 +22,9 @@ def start_logging(level: str, form: Literal["auto", "text", "json"], stream: Tex
     as_text = stream.isatty() if form == "auto" else form == "text"
     handler = logging.StreamHandler(stream)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    # What no line of ours shows is not looked up for it (Python's logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # no walk up the stack
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

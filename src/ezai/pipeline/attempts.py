@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from ezai.errors import Overloaded, RequestError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
-from ezai.pipeline.relay import Relay
+from ezai.errors import Overloaded, RequestError, UpstreamError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
+from ezai.pipeline.relay import Events, PassOn, Relay, wire
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import DeadlinePassed, Waiter
 from ezai.policy.pricing import Tariff, cost_nanousd
@@ -22,11 +22,16 @@ from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.anthropic.requests import MessagesRequest
 from ezai.protocol.end import End
 from ezai.protocol.event import COMMENT
+from ezai.protocol.openai.errors import read_error
 from ezai.translate.base import Dialect, Headers, UpstreamFacts
 from ezai.translate.credentials import fields_without
 from ezai.translate.pairs import translator_for
+from ezai.translate.refusals import status_of_type
 
 T = TypeVar("T")
+
+Push = Callable[[bytes], bool]
+"""Sends bytes of whole events at once; returns whether there is room for more."""
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_UNARY_BODY_BYTES = 64 * 1024 * 1024
@@ -56,7 +61,8 @@ class Attempt:
         self._settled = False
         self._seen_bytes = 0
         self.progress_at = self._started
-        self._handed_on_at = self._started
+        self.handed_on_at = self._started
+        """When something of the answer was last handed on, or is listened for again."""
 
     def _facts(self, target: Target) -> UpstreamFacts:
         facts = self.upstream.facts
@@ -106,10 +112,10 @@ class Attempt:
         asked = await self._asked(self._translator.request)
         exchange = await self._ask(asked, waiter, "response_headers")
         if not _is_event_stream(exchange):
-            raise UpstreamMalformed("The upstream answered a request for a stream with something else.")
+            raise await self._no_stream(exchange, waiter)
         message_id = self._ports.ids.new("msg_")
         self.relay = Relay(
-            exchange.chunks(),
+            exchange,
             self._translator.stream(message_id, self._request.message, asked.terms),
             self._ports.event_limit_bytes,
         )
@@ -161,6 +167,21 @@ class Attempt:
         body = await self._body(exchange, waiter, "idle", MAX_ERROR_BODY_BYTES)
         return self._translator.refusal(exchange.status, exchange.headers, body, self._request.message.model)
 
+    async def _no_stream(self, exchange: Exchange, waiter: Waiter) -> RequestError:
+        """A 200 that is no stream: servers exist that tell an error so, whose sentence is what the client needs."""
+        problem = UpstreamMalformed("The upstream answered a request for a stream with something else.")
+        try:
+            body = await self._body(exchange, waiter, "idle", MAX_ERROR_BODY_BYTES)
+        except UpstreamError:
+            return problem
+        error = read_error(body)
+        if error is None:
+            return problem
+        status = status_of_type(error.type or "")
+        if status == 500:  # it told none of its own (row U18)
+            status = 502
+        return self._translator.refusal(status, exchange.headers, body, self._request.message.model)
+
     async def _body(self, exchange: Exchange, waiter: Waiter, phase: str, limit_bytes: int) -> bytes:
         try:
             return await waiter.wait(_collect(exchange, limit_bytes), until=self._deadline(phase))
@@ -171,19 +192,31 @@ class Attempt:
 
     def note_progress(self) -> None:
         """Something was read and handed on, or is listened for again: the idle phase starts anew."""
-        self._handed_on_at = self._ports.clock.now()
-        self._note_life()
-
-    def _note_life(self) -> None:
-        self.progress_at = self._ports.clock.now()
+        self.progress_at = self.handed_on_at = self._ports.clock.now()
         if self.relay is not None:
             self._seen_bytes = self.relay.received_bytes
+
+    def passing_on(self, push: Push) -> PassOn:
+        """What writes events to `push` and notes the progress: one step of Python for both, taken for every event."""
+        relay, now = self.relay, self._ports.clock.now
+        assert relay is not None, "only a running stream has events"
+
+        def pass_on(events: Events) -> bool:
+            self.progress_at = self.handed_on_at = now()
+            self._seen_bytes = relay.received_bytes
+            return push(events[0].wire() if len(events) == 1 else wire(events))
+
+        return pass_on
+
+    def _note_life(self, relay: Relay) -> None:
+        self.progress_at = self._ports.clock.now()
+        self._seen_bytes = relay.received_bytes
 
     def next_deadline(self) -> float:
         """When the running stream is overdue, unless something arrives before."""
         overdue = min(self.progress_at + self.timeouts.idle, self._started + self.timeouts.total)
         if self.relay is not None and self.relay.translator.told_end:
-            return min(overdue, self._handed_on_at + AFTER_THE_END_S)
+            return min(overdue, self.handed_on_at + AFTER_THE_END_S)
         return overdue
 
     def check_phases(self) -> None:
@@ -199,7 +232,7 @@ class Attempt:
                 self.relay.hang_up()
             return
         if self.relay.received_bytes != self._seen_bytes:
-            self._note_life()
+            self._note_life(self.relay)
         if now >= self._started + self.timeouts.total:
             raise UpstreamTimeout("total", self.timeouts.total)
         if now >= self.progress_at + self.timeouts.idle:

@@ -1,17 +1,18 @@
 """Who runs the walk, and the registry that a shutdown waits on (contract 4).
 
-A plain stream is run by the task of its own request, with a second one beside it that does nothing but wait for the
-client to leave.
+A plain stream is run by the task of its own request. While that waits for the upstream, whole events go from the
+upstream's connection to the client's without it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import Protocol
 
 from ezai.errors import Draining, Overloaded, RequestError
+from ezai.pipeline.attempts import Push
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.stream import Head, open_stream
 from ezai.pipeline.waiting import Waiter
@@ -34,8 +35,20 @@ class Client(Protocol):
         """End the answer."""
         ...
 
-    async def left(self) -> Cause:
-        """Return once the client is gone, and why. Awaited by one task, and cancelled when the answer is over."""
+    @property
+    def push(self) -> Push | None:
+        """Sends bytes at once and without waiting, while the answer runs; None where the server has no such way.
+
+        Returns whether there is room for more. Where there is none, `send` waits for it.
+        """
+        ...
+
+    def watch(self, left: Callable[[Cause], None]) -> None:
+        """Call `left` with the reason when the client leaves, or has left already; until `unwatch`."""
+        ...
+
+    async def unwatch(self) -> None:
+        """Stop watching. Harmless when nothing is watched."""
         ...
 
 
@@ -43,7 +56,7 @@ class StreamRegistry:
     """The requests that are being served."""
 
     def __init__(self, limit: int = 2000) -> None:
-        self._limit = limit
+        self.limit = limit
         self._waiters: set[Waiter] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -57,25 +70,32 @@ class StreamRegistry:
         """Whether no more requests are taken."""
         return self._closed is not None
 
-    @contextmanager
-    def entered(self, waiter: Waiter) -> Iterator[None]:
-        """Hold a request in the registry. Raises `Draining` once it is closed, `Overloaded` when it is full."""
+    def enter(self, waiter: Waiter) -> None:
+        """Hold a request in the registry, until `leave`.
+
+        Raises `Draining` once it is closed, `Overloaded` when it is full.
+        """
         if self._closed is not None:
             raise self._closed
-        if len(self._waiters) >= self._limit:
+        if len(self._waiters) >= self.limit:
             raise Overloaded("The gateway serves as many requests as it may; try again.", retry_after_s=1)
         self._waiters.add(waiter)
         self._empty.clear()
-        try:
-            yield
-        finally:
-            self._waiters.discard(waiter)
-            if not self._waiters:
-                self._empty.set()
+
+    def leave(self, waiter: Waiter) -> None:
+        """Let go of it."""
+        self._waiters.discard(waiter)
+        if not self._waiters:
+            self._empty.set()
+
+    def refuse(self) -> None:
+        """Take no more requests; those that run go on."""
+        self._closed = Draining("The gateway is shutting down; try again.", retry_after_s=1)
 
     def close(self) -> None:
         """Take no more requests, and end those that run in one error event."""
-        self._closed = Draining("The gateway is shutting down; try again.", retry_after_s=1)
+        self.refuse()
+        assert self._closed is not None
         for waiter in self._waiters:
             waiter.interrupt(self._closed)
 
@@ -84,28 +104,40 @@ class StreamRegistry:
         await self._empty.wait()
 
 
-@asynccontextmanager
-async def attended(client: Client, ports: Ports, registry: StreamRegistry) -> AsyncIterator[Waiter]:
-    """A waiter for one request, interrupted when its client leaves or the registry closes."""
-    with Waiter(ports.clock) as waiter, registry.entered(waiter):
-        watching = asyncio.get_running_loop().create_task(_interrupt_when_left(client, waiter))
-        try:
-            yield waiter
-        finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+class Attended:
+    """An asynchronous context that gives the waiter of one request, which is interrupted when its client leaves or
+    the registry closes.
+
+    Entering raises `Draining` or `Overloaded` where the registry takes no more.
+    """
+
+    __slots__ = ("_client", "_registry", "_waiter")
+
+    def __init__(self, client: Client, ports: Ports, registry: StreamRegistry) -> None:
+        self._client = client
+        self._registry = registry
+        self._waiter = Waiter(ports.clock)
+
+    async def __aenter__(self) -> Waiter:
+        self._registry.enter(self._waiter)
+        self._client.watch(self._waiter.interrupt)
+        return self._waiter.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._waiter.__exit__(kind, error, trace)
+        self._registry.leave(self._waiter)
+        await self._client.unwatch()
 
 
 async def run_plain(request: GatewayRequest, ports: Ports, registry: StreamRegistry, client: Client) -> None:
     """Answer one request in the present task. Raises `Draining` before anything was said, else nothing."""
-    async with attended(client, ports, registry) as waiter, open_stream(request, ports, waiter) as stream:
+    async with Attended(client, ports, registry) as waiter, open_stream(request, ports, waiter) as stream:
         if stream.head is None or (stream.end is not None and stream.end.cause == Cause.CLIENT_LEFT):
             return
         await client.start(stream.head)
+        stream.push = client.push
         async for batch in stream.frames:
             await client.send(batch)
         await client.finish()
-
-
-async def _interrupt_when_left(client: Client, waiter: Waiter) -> None:
-    waiter.interrupt(await client.left())

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
 
 from ezai.errors import RequestError, UpstreamTruncated
+from ezai.ports import Exchange
 from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.sse import SseDecoder
 from ezai.translate.base import StreamTranslator
 
+Events = Sequence[MessagesEvent]
+PassOn = Callable[[Events], bool]
+"""Takes events that are not the last ones, at once; returns whether there is room for more."""
+
 
 class Relay:
     """Reads one upstream stream to its end.
 
-    Every event that `read` returns has passed the table of legal orders. `received_bytes` grows with what arrives,
+    Every event that it hands out has passed the table of legal orders. `received_bytes` grows with what arrives,
     whatever it holds: the measure of an upstream that is alive.
     """
 
-    __slots__ = ("_chunks", "_decoder", "_fault", "_hung_up", "received_bytes", "state", "translator")
+    __slots__ = (
+        "_decoder",
+        "_exchange",
+        "_fault",
+        "_held",
+        "_hung_up",
+        "_pass_on",
+        "received_bytes",
+        "state",
+        "translator",
+    )
 
-    def __init__(self, chunks: AsyncIterator[bytes], translator: StreamTranslator, event_limit_bytes: int) -> None:
-        self._chunks = chunks
+    def __init__(self, exchange: Exchange, translator: StreamTranslator, event_limit_bytes: int) -> None:
+        self._exchange = exchange
         self._decoder = SseDecoder(event_limit_bytes)
         self._fault: RequestError | None = None
+        self._held: Events = ()
         self._hung_up = False
+        self._pass_on: PassOn | None = None
         self.translator = translator
         self.state = StreamState()
         self.received_bytes = 0
@@ -42,68 +59,86 @@ class Relay:
     def hang_up(self) -> None:
         """Listen no longer to an upstream that has told its end: the next `read` ends the stream."""
         self._hung_up = True
-        self._chunks = _silence()
 
-    async def read(self) -> Sequence[MessagesEvent]:
+    async def read(self, pass_on: PassOn | None = None) -> Events:
         """The events of the next read that holds any, in order.
 
-        Empty once the stream is over, and when the upstream told its end (`translator.told_end`) with no event in it.
+        With `pass_on` they are given to that instead, in the very call that received them and for as long as it has
+        room. What is returned then are the events behind those, which are for the caller to look at first: the ones
+        that end the stream, or that come before a fault.
 
-        Raises the `RequestError` that broke the stream, after every event before it has been returned. Cancelling
-        it loses nothing: it only waits for bytes.
+        Empty once the stream is over, when `pass_on` has no more room, and when the upstream told its end
+        (`translator.told_end`) with no event in it.
+
+        Raises the `RequestError` that broke the stream, after every event before it has been handed out. Cancelling
+        it loses nothing: it only waits for bytes, and after a cancellation nothing is passed on.
         """
-        told_end = self.translator.told_end
-        while not self.over:
+        self._pass_on = pass_on
+        while not self._held and not self.state.over:
             if self._fault is not None:
                 raise self._fault
-            try:
-                chunk = await anext(self._chunks)
-            except StopAsyncIteration:
-                batch = self._close(UpstreamTruncated("The upstream's stream ended inside an event."))
-            except UpstreamTruncated as broken:
-                batch = self._close(broken)
-            else:
-                self.received_bytes += len(chunk)
-                batch = self._process(chunk)
-            if batch or self.translator.told_end is not told_end:
-                return batch
-        return ()
+            if await self._pour() and self._fault is None:
+                break
+        held, self._held = self._held, ()
+        return held
 
-    def _process(self, chunk: bytes) -> list[MessagesEvent]:
+    async def _pour(self) -> bool:
+        """Returns True when there is something to look at, False when the body has ended, and the stream with it."""
+        if self._hung_up:
+            self._close(UpstreamTruncated("The upstream was not listened to any longer."))
+            return False
+        try:
+            if await self._exchange.pour(self._take):
+                return True
+            self._close(UpstreamTruncated("The upstream's stream ended inside an event."))
+        except UpstreamTruncated as broken:
+            self._close(broken)
+        return False
+
+    def _take(self, chunk: bytes) -> bool:
+        """The sink that the exchange pours into: returns whether it wants more."""
+        self.received_bytes += len(chunk)
+        translator, state = self.translator, self.state
+        told_end = translator.told_end
         batch: list[MessagesEvent] = []
         try:
-            for frame in self._decoder.feed(chunk):
-                self._check(self.translator.feed(self.translator.read(frame)), batch)
-                if self.over:
-                    break
+            for frame in self._decoder.feed(chunk):  # in one piece: it runs for every event of every stream
+                for event in translator.feed(translator.read(frame)):
+                    state.process(event)
+                    batch.append(event)
+                    if state.over:
+                        self._held = batch
+                        return False
         except RequestError as fault:
             self._fault = fault
-        return batch
+        if self._fault is not None or translator.told_end is not told_end:
+            self._held = batch
+            return False
+        if not batch:
+            return True
+        if self._pass_on is None:
+            self._held = batch
+            return False
+        return self._pass_on(batch)
 
-    def _close(self, broken: UpstreamTruncated) -> list[MessagesEvent]:
+    def _close(self, broken: UpstreamTruncated) -> None:
         """The body ended, cleanly or not. That is the end of the stream only if the stream had told it.
 
         A broken connection after the last event has lost nothing (row U16).
         """
         batch: list[MessagesEvent] = []
         try:
-            self._check(self.translator.close(), batch)
+            for event in self.translator.close():
+                self.state.process(event)
+                batch.append(event)
         except RequestError as fault:
             self._fault = broken if self._decoder.close().strip() else fault
         else:
             if not self.over:
                 self._fault = broken
-        return batch
-
-    def _check(self, events: Sequence[MessagesEvent], batch: list[MessagesEvent]) -> None:
-        for event in events:
-            self.state.process(event)
-            batch.append(event)
-            if self.state.over:
-                return
+        self._held = batch
 
 
-async def _silence() -> AsyncIterator[bytes]:
-    """The chunks of nobody."""
-    for chunk in list[bytes]():
-        yield chunk
+def wire(events: Events) -> bytes:
+    """The bytes of events, as one client is sent them."""
+    return events[0].wire() if len(events) == 1 else b"".join([event.wire() for event in events])

@@ -2,7 +2,7 @@
 
     async with open_stream(request, ports, waiter) as stream:
         stream.head                       status and headers, ready now
-        async for batch in stream.frames  bytes of one or more whole events, or of the one body
+        async for batch in stream.frames  bytes of whole events, or of the one body
         stream.end                        the typed end, set before the last batch is handed out
 
 It is a context manager and no bare generator, because a generator's `finally` has not run when a cancelled task ends.
@@ -13,14 +13,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import TracebackType
 
 import msgspec
 
 from ezai.errors import InternalError, RequestError
 from ezai.pipeline import ending
-from ezai.pipeline.attempts import Attempt
+from ezai.pipeline.attempts import Attempt, Push
+from ezai.pipeline.relay import Relay, wire
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import DeadlinePassed, Interrupted, Waiter
 from ezai.policy.keys import check_model
@@ -50,8 +51,7 @@ class Head:
     headers: Headers
 
 
-@asynccontextmanager
-async def open_stream(request: GatewayRequest, ports: Ports, waiter: Waiter) -> AsyncIterator[Stream]:
+def open_stream(request: GatewayRequest, ports: Ports, waiter: Waiter) -> Stream:
     """Walk the request until its head is known, and hand out the stream; settle and let go at the exit.
 
     The head is known at the upstream's first event, at a refusal, or, for a stream, after `commit_after_s` of
@@ -61,26 +61,25 @@ async def open_stream(request: GatewayRequest, ports: Ports, waiter: Waiter) -> 
     Promises: every attempt's record is settled exactly once, before the last bytes are handed out; the frames are a
     legal stream or one that ends in one error event; the upstream has been stopped, or has finished, at the exit.
     """
-    stream = Stream(request, ports, waiter)
-    try:
-        await stream._begin()
-        yield stream
-    finally:
-        await stream._leave()
+    return Stream(request, ports, waiter)
 
 
 class Stream:
-    """The answer to one request. Made by `open_stream` alone.
+    """The answer to one request, while its context is open. Made by `open_stream` alone.
 
-    `head` is None, and there are no frames, when the client left before there was one.
+    `head` is None, and there are no frames, when the client left before there was one. With `push` set, whole events
+    in the middle of the stream go to that while the next of `frames` is awaited, in the call that received them; once
+    it has no more room the next frame is an empty one, after which there must be room again.
     """
 
     head: Head | None
     frames: AsyncGenerator[bytes, None]
+    push: Push | None
     end: End | None
 
     def __init__(self, request: GatewayRequest, ports: Ports, waiter: Waiter) -> None:
         self.head = None
+        self.push = None
         self.end = None
         self._began = ports.clock.now()
         self._request = request
@@ -88,6 +87,21 @@ class Stream:
         self._waiter = waiter
         self._attempt: Attempt | None = None
         self._opening: asyncio.Task[Sequence[MessagesEvent]] | None = None
+        self._opened: asyncio.Future[None]
+        self._kept_alive_at = self._began
+
+    async def __aenter__(self) -> Stream:
+        try:
+            await self._begin()
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
 
     # Until the head is known.
 
@@ -102,7 +116,10 @@ class Stream:
 
     async def _begin_stream(self) -> None:
         """The opening runs as a task of its own: when it is slow the head goes out before it, and it goes on."""
-        self._opening = asyncio.get_running_loop().create_task(self._open_first())
+        loop = asyncio.get_running_loop()
+        self._opened = loop.create_future()
+        self._opening = loop.create_task(self._open_first())
+        self._opening.add_done_callback(self._note_opened)
         try:
             await self._wait_opening(self._ports.clock.now() + self._ports.commit_after_s)
             self._opening.result()
@@ -198,32 +215,40 @@ class Stream:
         assert attempt is not None
         relay = attempt.relay
         assert relay is not None
-        clock, keep_alive_s, wait = self._ports.clock, self._ports.keep_alive_s, self._waiter.wait
-        while True:
-            wire = batch[0].wire() if len(batch) == 1 else b"".join([event.wire() for event in batch])
-            if relay.over:
-                await self._settle(ending.whole(relay))
-                yield wire
-                return
-            yield wire
+        while not relay.over:
+            yield wire(batch)
             attempt.note_progress()  # only now: while the client was slow to take it, nobody listened to the upstream
-            keep_alive_at = attempt.progress_at + keep_alive_s
             while True:
                 try:
-                    batch = await wait(relay.read(), until=min(attempt.next_deadline(), keep_alive_at))
+                    batch = await self._listen(attempt, relay)
+                    break
                 except DeadlinePassed:
                     attempt.check_phases()
-                    if clock.now() >= keep_alive_at:
+                    if self._ports.clock.now() >= self._keep_alive_at(attempt):
                         yield ending.keep_alive_frame(relay)
-                        keep_alive_at = clock.now() + keep_alive_s
-                else:
-                    if batch:
-                        break
-                    attempt.note_progress()
+                        self._kept_alive_at = self._ports.clock.now()
+        await self._settle(ending.whole(relay))
+        yield wire(batch)
+
+    async def _listen(self, attempt: Attempt, relay: Relay) -> Sequence[MessagesEvent]:
+        """The next events that are not passed on. Raises `DeadlinePassed` when it is time to look at the clock."""
+        pass_on = attempt.passing_on(self.push) if self.push else None
+        until = min(attempt.next_deadline(), self._keep_alive_at(attempt))
+        return await self._waiter.wait(relay.read(pass_on), until=until)
+
+    def _keep_alive_at(self, attempt: Attempt) -> float:
+        return max(attempt.handed_on_at, self._kept_alive_at) + self._ports.keep_alive_s
 
     async def _wait_opening(self, until: float) -> None:
+        """Return once the opening is over, well or not. Waiting in vain leaves it alone."""
         assert self._opening is not None
-        await self._waiter.wait(asyncio.wait({self._opening}), until=until)
+        if self._opened.cancelled() and not self._opening.done():  # by an earlier wait
+            self._opened = asyncio.get_running_loop().create_future()
+        await self._waiter.wait(self._opened, until=until)
+
+    def _note_opened(self, _opening: asyncio.Task[Sequence[MessagesEvent]]) -> None:
+        if not self._opened.done():
+            self._opened.set_result(None)
 
     # Ending.
 

@@ -35,18 +35,23 @@ class Interrupted(Exception):
 
 
 class Waiter:
-    """The waits of one task, one at a time. A context manager: it is on the clock's list while it is open."""
+    """The waits of one task, one at a time. A context manager: it is on the clock's list while it is open.
 
-    __slots__ = ("_clock", "_deadline", "_interruption", "_task", "_woken")
+    The task is the one that enters it.
+    """
+
+    __slots__ = ("_clock", "_deadline", "_interruption", "_task", "_waiting", "_woken")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._deadline = NEVER
         self._interruption: Cause | RequestError | None = None
         self._task: asyncio.Task[object] | None = None
+        self._waiting = False
         self._woken = False
 
     def __enter__(self) -> Waiter:
+        self._task = asyncio.current_task()
         self._clock.watch(self)
         return self
 
@@ -54,6 +59,7 @@ class Waiter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._clock.unwatch(self)
+        self._task = None
 
     @property
     def interruption(self) -> Cause | RequestError | None:
@@ -69,10 +75,10 @@ class Waiter:
         if self._interruption is not None:
             _discard(awaited)
             raise Interrupted(self._interruption)
-        task = asyncio.current_task()
-        assert task is not None
+        task = self._task
+        assert task is not None, "waited outside of its context"
         cancelling = task.cancelling()
-        self._task, self._deadline, self._woken = task, until, False
+        self._waiting, self._deadline, self._woken = True, until, False
         try:
             return await awaited
         except asyncio.CancelledError:
@@ -82,7 +88,7 @@ class Waiter:
                 raise Interrupted(self._interruption) from None
             raise DeadlinePassed from None
         finally:
-            self._task, self._deadline = None, NEVER
+            self._waiting, self._deadline = False, NEVER
 
     def interrupt(self, cause: Cause | RequestError) -> None:
         """End the present wait, or the next one, with `Interrupted`; the first cause stays."""
@@ -96,7 +102,7 @@ class Waiter:
             self._wake()
 
     def _wake(self) -> None:
-        if self._task is not None and not self._woken:
+        if self._waiting and self._task is not None and not self._woken:
             self._woken = True
             self._task.cancel()
 

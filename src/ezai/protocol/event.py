@@ -16,22 +16,19 @@ COMMENT = "comment"
 _decode = msgspec.json.Decoder().decode
 
 
-class Event(Generic[FieldsT]):
-    """A stream event: `raw` bytes as they came, or None for one made here; its `kind`; decoded when asked.
+class Event(msgspec.Struct, Generic[FieldsT], eq=False):
+    """A stream event: its `kind`, `raw` bytes as they came, or None for one made here; decoded when asked.
 
     A stream runs as a tap when its translator hands back the same object, as a transform when it hands back others.
     `fields` are those that the gateway itself reads (order, usage, end), decoded with the event; `payload` is the
     whole of it, decoded at the first look. `data` is the JSON text, None for a comment.
     """
 
-    __slots__ = ("_payload", "data", "fields", "kind", "raw")
-
-    def __init__(self, kind: str, fields: FieldsT, data: bytes | None, raw: bytes | None = None) -> None:
-        self.kind = kind
-        self.fields = fields
-        self.data = data
-        self.raw = raw
-        self._payload: Any = None
+    kind: str
+    fields: FieldsT
+    data: bytes | None
+    raw: bytes | None = None
+    _payload: Any = None
 
     @property
     def payload(self) -> Any:

@@ -5,5 +5,6 @@ listener.py    binding, the date header, stopping
 dataplane.py   the ASGI callable for /v1 and the probes: routes, authentication, errors
 body.py        receiving a request body: counted, decoded
 exchange.py    one HTTP request and its answer, over ASGI
+direct_line.py the short way to the connection, beside ASGI
 models.py      /v1/models in both shapes
 """

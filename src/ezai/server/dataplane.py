@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from ezai import __version__
 from ezai.errors import InternalError, MethodNotAllowed, NotFound, Overloaded, RequestError
 from ezai.pipeline.counting import count_tokens
-from ezai.pipeline.driver import StreamRegistry, attended, run_plain
+from ezai.pipeline.driver import Attended, StreamRegistry, run_plain
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.stream import JSON
 from ezai.pipeline.waiting import Interrupted
@@ -150,7 +150,7 @@ class DataPlane:
 
     async def _count_tokens(self, exchange: Exchange) -> None:
         request = await self._read(exchange, read_count_request)
-        async with attended(exchange, self.ports, self.registry) as waiter:
+        async with Attended(exchange, self.ports, self.registry) as waiter:
             counted = await count_tokens(request, self.ports, waiter)
         marked = [(b"x-ezai-estimate", b"true")] if counted.is_estimate else []
         await exchange.answer(200, [*JSON, *marked], counted.body)

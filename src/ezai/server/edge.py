@@ -25,7 +25,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from ezai.errors import HeadersTooLarge, InvalidRequest, RequestError, RequestReceiptTimeout
 from ezai.ports import Clock, Ids
 from ezai.protocol.anthropic.answers import error_body
-from ezai.server.exchange import OVER_CAPACITY, READER_STALLED
+from ezai.protocol.end import Cause
+from ezai.server.direct_line import DIRECT_LINE, DirectLine
+from ezai.server.exchange import OVER_CAPACITY
 
 MAX_FIELDS = 100  # as HAProxy's tune.http.maxhdr; SDKs send about twenty
 HEAD_RECEIPT_S = 10.0  # as HAProxy's guide against slow clients; a head is one packet
@@ -65,6 +67,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._began = edge.clock.now()
         self._deadline: float | None = None
         self._serving: RequestResponseCycle | None = None
+        self._line: DirectLine | None = None
+        self._stalled = False
         self._untaken_bytes: int | None = None
         self._taken_at = 0.0
 
@@ -82,6 +86,8 @@ class EdgeProtocol(HttpToolsProtocol):
         if serving is not None and not serving.response_complete:
             serving.disconnected = True
             serving.message_event.set()
+        if self._line is not None:
+            self._line.lost(Cause.READER_STALLED if self._stalled else Cause.CLIENT_LEFT)
 
     def eof_received(self) -> None:
         """A half-closed client is gone: what it has not read would keep the connection open for ever."""
@@ -129,8 +135,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._untaken_bytes is None or untaken < self._untaken_bytes:
             self._untaken_bytes, self._taken_at = untaken, now
         elif now >= self._taken_at + self._edge.reader_stall_s:
-            if self._serving is not None:
-                self._serving.scope["state"][READER_STALLED] = True
+            self._stalled = True
             self.transport.abort()
 
     # One request, as the parser sees it.
@@ -167,6 +172,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._serving = cycle
+        self._line = cycle.scope["state"][DIRECT_LINE] = DirectLine(self.transport, self.flow)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from ezai.errors import RequestError
+from ezai.pipeline.attempts import Push
 from ezai.pipeline.stream import JSON, Head
 from ezai.ports import Headers
 from ezai.protocol.anthropic.answers import error_body
 from ezai.protocol.end import Cause
 from ezai.server.body import Receive, read_body
+from ezai.server.direct_line import DIRECT_LINE, DirectLine
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -31,6 +34,9 @@ class Exchange:
         self.path: str = scope["path"]
         self.raw_path: bytes = scope["raw_path"]
         self._state: Mapping[str, Any] = scope["state"]
+        self._line: DirectLine | None = self._state.get(DIRECT_LINE)
+        self._watching: asyncio.Task[None] | None = None
+        self._measured = True
         self.over_capacity: bool = self._state.get(OVER_CAPACITY, False)
         self.query: bytes = scope["query_string"]
         self.headers: Headers = scope["headers"]
@@ -69,6 +75,7 @@ class Exchange:
     # Answering as the pipeline does: `ezai.pipeline.driver.Client`.
 
     async def start(self, head: Head) -> None:
+        self._measured = any(name == b"content-length" for name, _ in head.headers)
         await self._start(head.status, head.headers)
 
     async def send(self, batch: bytes) -> None:
@@ -77,10 +84,27 @@ class Exchange:
     async def finish(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def left(self) -> Cause:
+    @property
+    def push(self) -> Push | None:
+        return None if self._line is None or self._measured else self._line.push
+
+    def watch(self, left: Callable[[Cause], None]) -> None:
+        if self._line is not None:
+            self._line.watch(left)
+        else:
+            self._watching = asyncio.get_running_loop().create_task(self._wait_left(left))
+
+    async def unwatch(self) -> None:
+        if self._line is not None:
+            self._line.unwatch()
+        elif self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+
+    async def _wait_left(self, left: Callable[[Cause], None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        return Cause.READER_STALLED if self._state.get(READER_STALLED) else Cause.CLIENT_LEFT
+        left(Cause.READER_STALLED if self._state.get(READER_STALLED) else Cause.CLIENT_LEFT)
 
     async def _start(self, status: int, headers: Headers) -> None:
         self.answering = True

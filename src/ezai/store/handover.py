@@ -32,6 +32,12 @@ class HandOver:
         if self._timer is None:
             self._watch(loop, PATIENCE_S)
 
+    def seen(self) -> None:
+        """What was finished is known on the loop: nobody needs to look after it. Called there."""
+        if self._timer is not None and self._finished >= self._given:
+            self._timer.cancel()
+            self._timer = None
+
     def finished(self, jobs: int) -> None:
         """So many jobs are done. Called in the thread."""
         self._finished += jobs

@@ -98,6 +98,7 @@ class Writer:
 
     def _announce(self, batch: Sequence[_Entry[Any]]) -> None:
         self._waiting -= len(batch)
+        self._hand_over.seen()
         for entry in batch:
             if entry.future.done():
                 continue  # whoever waited was cancelled
@@ -116,8 +117,8 @@ class Writer:
                 _tell(loop, _succeed, opened)
                 while batch := self._take():
                     _run_batch(cursor, batch)
-                    _tell(loop, self._announce, batch)
                     self._hand_over.finished(len(batch))
+                    _tell(loop, self._announce, batch)
         except sqlite3.Error as error:
             _tell(loop, _fail, opened, error)
         finally:

@@ -125,8 +125,7 @@ class MessagesTap:
     def _is_counted(self) -> bool:
         return self._usage_source is not UsageSource.UPSTREAM and self._deltas > self._usage.output_tokens
 
-    def read(self, frame: bytes) -> MessagesEvent:
-        return read_event(frame)
+    read = staticmethod(read_event)
 
     def feed(self, event: Event[Any]) -> tuple[MessagesEvent]:
         if event.kind == events.BLOCK_DELTA:  # hot: nearly every event

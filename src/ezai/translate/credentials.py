@@ -29,5 +29,8 @@ def cut_from_bytes(data: bytes, credentials: Sequence[str]) -> bytes:
 
 def fields_without(headers: Headers, credentials: Sequence[str]) -> Headers:
     """The fields that hold none of them."""
-    held = [credential.encode() for credential in credentials]
-    return [field for field in headers if not any(credential in field[1] for credential in held)]
+    kept = list(headers)
+    for credential in credentials:
+        held = credential.encode()
+        kept = [field for field in kept if held not in field[1]]
+    return kept

@@ -19,7 +19,7 @@ from ezai.errors import (
 from ezai.ports import Timeouts, UpstreamRequest
 from ezai.upstreams.http import HttpClient, HttpExchange, Limits
 from ezai.upstreams.http.client import REPLAY_WITHIN_S
-from ezai.upstreams.http.connection import HIGH_WATER_BYTES, LINGER_BYTES
+from ezai.upstreams.http.exchange import HIGH_WATER_BYTES, LINGER_BYTES
 from tests.upstreams.http.conftest import Connect, Run
 from tests.upstreams.http.fakes import FakeClock
 from tests.upstreams.http.scripted import CHUNKED, EOF, HOLD, OK, RESET, Deaf, Script, Step, scripted_server, until

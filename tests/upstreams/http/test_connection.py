@@ -9,14 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from ezai.errors import UpstreamError, UpstreamMalformed, UpstreamTruncated
-from ezai.upstreams.http.connection import (
-    HIGH_WATER_BYTES,
-    LINGER_BYTES,
-    SLICE_BYTES,
-    Connection,
-    HttpExchange,
-    Unanswered,
-)
+from ezai.upstreams.http.connection import SLICE_BYTES, Connection
+from ezai.upstreams.http.exchange import HIGH_WATER_BYTES, LINGER_BYTES, HttpExchange, Unanswered
 from tests.upstreams.http.conftest import Run
 from tests.upstreams.http.fakes import FakeTransport
 from tests.upstreams.http.scripted import until

@@ -14,7 +14,7 @@ import pytest
 from ezai.errors import UpstreamError, UpstreamTimeout, UpstreamTruncated, UpstreamUnreachable
 from ezai.ports import Timeouts, UpstreamRequest
 from ezai.upstreams.http import Egress, HttpClient, HttpExchange
-from ezai.upstreams.http.connection import HIGH_WATER_BYTES
+from ezai.upstreams.http.exchange import HIGH_WATER_BYTES
 from ezai.upstreams.http.tls import Trust
 from tests.upstreams.http.certificates import Certificates
 from tests.upstreams.http.conftest import Connect, Run

@@ -53,6 +53,7 @@ TRANSITIONS: dict[Place, dict[str, Place]] = {
     Place.FAILED: {},
 }
 
+_INSIDE = Place.INSIDE  # looked up for every event, which is slow on an enum
 TERMINAL = frozenset({Place.ENDED, Place.FAILED})
 
 _ORDERED = frozenset(kind for row in TRANSITIONS.values() for kind in row)
@@ -71,10 +72,12 @@ class StreamState:
     Give it each event before it is sent. Block indexes run 0, 1, 2, ... with one block open at a time.
     """
 
-    __slots__ = ("block_index", "block_type", "model", "place", "signed", "stop_reason", "usage")
+    __slots__ = ("block_index", "block_type", "model", "over", "place", "signed", "stop_reason", "usage")
 
     def __init__(self) -> None:
         self.place = Place.BEFORE
+        self.over = False
+        """Whether nothing may follow."""
         self.block_index = -1
         """Index of the open block, or of the last one; -1 before the first."""
         self.block_type = ""
@@ -85,11 +88,6 @@ class StreamState:
         self.stop_reason: str | None = None
         self.model = ""
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing may follow."""
-        return self.place in TERMINAL
-
     def process(self, event: MessagesEvent) -> None:
         """Take one more event into account.
 
@@ -97,7 +95,7 @@ class StreamState:
         is what it was.
         """
         kind = event.kind
-        if kind == events.BLOCK_DELTA and self.place is Place.INSIDE:  # hot: nearly every event
+        if kind == events.BLOCK_DELTA and self.place is _INSIDE:  # hot: nearly every event
             self._block_delta(event)
             return
         if kind not in _ORDERED:
@@ -108,6 +106,7 @@ class StreamState:
         if check := _CHECKS.get(kind):
             check(self, event)
         self.place = place
+        self.over = place in TERMINAL
 
     def _message_start(self, event: MessagesEvent) -> None:
         message = event.fields.message

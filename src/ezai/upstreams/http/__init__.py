@@ -6,7 +6,8 @@
     proxy       PURE  which proxy there is for an origin, what it is asked, what its refusal means
     tls         whose certificates are accepted, what a failed handshake means
     dial        making a connection of these three, up to where a request may be written
-    connection  one connection: back-pressure, the exchange that the pipeline holds, how it ends
+    connection  one connection, and when it may be used again
+    exchange    what the pipeline holds: the answer as it comes, back-pressure, how it ends
     pool        the open connections, and the idle ones to use again
     client      opening an exchange: an idle connection or a fresh one, one replay of a stale one
 
@@ -18,6 +19,6 @@ to trust) then never meets in a connection.
 """
 
 from ezai.upstreams.http.client import DIRECT, Egress, HttpClient, Limits
-from ezai.upstreams.http.connection import HttpExchange
+from ezai.upstreams.http.exchange import HttpExchange
 
 __all__ = ["DIRECT", "Egress", "HttpClient", "HttpExchange", "Limits"]

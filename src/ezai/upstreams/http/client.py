@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from ezai.errors import UpstreamTimeout, UpstreamUnreachable
 from ezai.upstreams.http.addresses import resolve
-from ezai.upstreams.http.connection import Connection, Unanswered
+from ezai.upstreams.http.connection import Connection
 from ezai.upstreams.http.dial import Dialer
+from ezai.upstreams.http.exchange import Unanswered
 from ezai.upstreams.http.pool import IDLE_LIMIT, KEEP_ALIVE_S, Pool
 from ezai.upstreams.http.proxy import ENV, NONE, find_proxy
 from ezai.upstreams.http.request import RequestWriter
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ezai.ports import Clock, Headers, Timeouts, UpstreamRequest
-    from ezai.upstreams.http.connection import HttpExchange
     from ezai.upstreams.http.dial import Dialed, Resolve
+    from ezai.upstreams.http.exchange import HttpExchange
 
 LINGER_S: Final = 1.0
 """How long a released exchange may take to end; see `Exchange.release`."""
