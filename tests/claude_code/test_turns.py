@@ -202,7 +202,8 @@ def test_an_upstream_that_is_overloaded_at_first_is_asked_again(wire: Wire, tmp_
     status = "status=529" if wire is ANTHROPIC else "status=503"
     done = turn(wire, "say hi", tmp_path, behaviour(status), recorded(wire.says("Hi there.")))
     assert (done.ran.status, done.ran.printed.result) == (0, "Hi there.")
-    assert [answer.status for answer in done.got] == [529, 200]
+    assert (len(done.sent), len(done.asked)) == (1, 2), "the gateway asks again by itself"
+    assert [answer.status for answer in done.got] == [200]
 
 
 @WIRES
@@ -215,6 +216,22 @@ def test_a_stream_that_breaks_inside_a_block_is_asked_for_again_as_one_message(
     assert (done.ran.status, done.ran.printed.result) == (0, "Hi there.")
     assert done.got[0].events()[-1].kind == "error"
     assert [msgspec.json.decode(request.body).get("stream", False) for request in done.sent] == [True, False]
+
+
+@pytest.mark.parametrize("fault", ["error_after", "cut_after"])
+def test_a_stream_that_breaks_after_a_whole_block_is_gone_on_with(fault: str, tmp_path: Path) -> None:
+    """Older versions threw the block away, and asked for one message."""
+    broken = behaviour(recording=ANTHROPIC.calls("Read", file_path="x"), **{fault: str(AFTER_THE_TEXT)})
+    done = turn(ANTHROPIC, "say hi", tmp_path, broken, recorded(ANTHROPIC.says("Hi there.")))
+    assert done.ran.status == 0
+    assert [msgspec.json.decode(request.body).get("stream", False) for request in done.sent] == [True, True]
+    kept, spoken = done.asked_body(1)["messages"][-2:]
+    assert (kept["role"], spoken["role"]) == ("assistant", "user")
+    assert "Looking." in str(kept["content"])
+
+
+AFTER_THE_TEXT = 8
+"""Events of a call's stream until its text is whole: the message's start, a thinking block, a text block."""
 
 
 def test_keep_alives_change_nothing(tmp_path: Path) -> None:

@@ -6,15 +6,18 @@ import struct
 from pathlib import Path
 
 _KEY = b"tokenizer.chat_template" + struct.pack("<I", 8)
-TOOL_TEMPLATE = (
-    "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-    "{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+_TEMPLATE = (
+    "{%% if tools %%}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{%% endif %%}"
+    "{%% for m in messages %%}<|im_start|>{{ m.role }}\n{{ m.content }}%s<|im_end|>\n{%% endfor %%}"
+    "{%% if add_generation_prompt %%}<|im_start|>assistant\n{%% endif %%}"
 )
+BARE_CALLS = _TEMPLATE % "{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% endif %}"
+"""A call is JSON with no mark before it, as Llama 3's."""
+MARKED_CALLS = _TEMPLATE % "{% for c in m.tool_calls %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}"
+"""A call stands between tags, as Qwen's."""
 
 
-def retemplate(model: Path, copy: Path, template: str = TOOL_TEMPLATE) -> None:
+def retemplate(model: Path, copy: Path, template: str = BARE_CALLS) -> None:
     """Copy a GGUF file with another template of no more bytes: a comment fills the rest, so that nothing moves."""
     data = bytearray(model.read_bytes())
     at = data.index(_KEY) + len(_KEY)

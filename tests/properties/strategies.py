@@ -78,7 +78,8 @@ def chat_streams(draw: st.DrawFn) -> bytes:
     """A whole Chat Completions stream of reasoning, text, calls and refusals, with usage here, there or nowhere."""
     chunks: list[Any] = [_chunk({"role": "assistant", "content": draw(st.none() | st.just(""))})]
     chunks += [_chunk(fields) for fields in draw(st.lists(_reasoning(), max_size=4))]
-    chunks += [_chunk({"content": text}) for text in draw(st.lists(TEXT, max_size=8))]
+    for text in draw(st.lists(TEXT, max_size=8)):
+        chunks.append(_chunk({"content": draw(st.sampled_from([text, [{"type": "text", "text": text}]]))}))
     if draw(st.booleans()):
         chunks += [_chunk(fields) for fields in draw(call_scripts())[0]]
     if draw(st.integers(0, 9)) == 0:
@@ -108,6 +109,8 @@ def answer_terms(draw: st.DrawFn) -> dict[str, Any]:
         "signing_key": b"key",
         "stop_sequences": tuple(draw(st.lists(st.text(min_size=1, max_size=3), max_size=3))),
         "prompt_tokens": draw(st.integers(0, 1000)),
+        "offered": CALLED,
+        "bare_calls": draw(st.booleans()),
     }
 
 
@@ -132,8 +135,12 @@ class CallMade(NamedTuple):
     input: dict[str, Any]
 
 
+CALLED = tuple(f"f{number}" for number in range(4))
+"""The tools that are called."""
+
+
 @st.composite
-def call_scripts(draw: st.DrawFn, max_calls: int = 4) -> tuple[list[dict[str, Any]], list[CallMade]]:
+def call_scripts(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[CallMade]]:
     """Deltas that tell some calls in one server's manner, and the calls, in the order in which they begin.
 
     Manners in which nobody could tell the calls apart are left out: mixed calls need indexes, or ids everywhere.
@@ -141,8 +148,8 @@ def call_scripts(draw: st.DrawFn, max_calls: int = 4) -> tuple[list[dict[str, An
     index = draw(st.sampled_from(["right", "missing", "zero"]))
     ids = draw(st.sampled_from(["first", "every", "none"]))
     calls = [
-        CallMade(None if ids == "none" else f"call_{number}", f"f{number}", draw(_INPUT))
-        for number in range(draw(st.integers(1, max_calls)))
+        CallMade(None if ids == "none" else f"call_{number}", name, draw(_INPUT))
+        for number, name in enumerate(CALLED[: draw(st.integers(1, len(CALLED)))])
     ]
     scripts = [draw(_call_script(call, number, index, ids)) for number, call in enumerate(calls)]
     if index != "right" and ids != "every":
@@ -163,9 +170,17 @@ _INPUT = st.dictionaries(TEXT, INTEGER | TEXT | st.booleans() | st.none() | st.l
 def _call_script(draw: st.DrawFn, call: CallMade, number: int, index: str, ids: str) -> list[dict[str, Any]]:
     """The deltas of one call, each with one fragment."""
     fragments: list[dict[str, Any]] = [{"function": {"arguments": part}} for part in draw(_arguments(call))]
-    name_in_every = draw(st.booleans())
-    for fragment in fragments if name_in_every else fragments[:1]:
-        fragment["function"]["name"] = call.name
+    match draw(st.sampled_from(["first", "every", "pieces"])):
+        case "first":
+            fragments[0]["function"]["name"] = call.name
+        case "every":
+            for fragment in fragments:
+                fragment["function"]["name"] = call.name
+        case _:
+            fragments[0]["function"]["name"] = call.name[1:]
+            fragments.insert(0, {"function": {"name": call.name[:1]}})
+    if draw(st.booleans()):
+        fragments.append({"function": {"arguments": msgspec.json.encode(call.input).decode()}})
     if ids != "none" and draw(st.booleans()):
         fragments.insert(0, {"id": call.id, "type": "function"})
     for fragment in fragments if ids == "every" else fragments[:1]:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from ezai.errors import UpstreamError
 from ezai.protocol.anthropic.fold import fold
 from ezai.translate.terms import Thinking
-from tests.properties.strategies import answer_terms, call_scripts, chat_frame, chat_streams, cut, cut_text, mutated
+from tests.properties.strategies import (
+    CALLED,
+    answer_terms,
+    call_scripts,
+    chat_frame,
+    chat_streams,
+    cut,
+    cut_text,
+    mutated,
+)
 from tests.translate.chat_stream import DONE, blocks, message, translated
 
 WORDS = st.text("abc é", min_size=1, max_size=6).filter(str.strip)
@@ -43,7 +52,7 @@ def test_the_calls_that_go_in_come_out(data: st.DataObject) -> None:
     said = [{"content": word} for word in data.draw(st.lists(WORDS, max_size=4))]
     for fields in said:
         deltas.insert(data.draw(st.integers(0, len(deltas))), fields)
-    content = blocks(*frames(deltas), DONE)
+    content = blocks(*frames(deltas), DONE, offered=CALLED)
     uses = [block for block in content if block["type"] == "tool_use"]
     assert [(block["name"], block["input"]) for block in uses] == [(call.name, call.input) for call in calls]
     for block, call in zip(uses, calls, strict=True):

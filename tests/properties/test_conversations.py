@@ -20,7 +20,9 @@ JSON = st.recursive(
 )
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1, max_size=12)
 NAMES = st.from_regex(r"\A[A-Za-z0-9_-]{1,128}\Z")
-IMAGES = st.binary(max_size=6).map(lambda data: "data:image/png;base64," + msgspec.json.encode(data).decode()[1:-1])
+IMAGES = st.binary(min_size=1, max_size=6).map(
+    lambda data: "data:image/png;base64," + msgspec.json.encode(data).decode()[1:-1]
+)
 
 
 @st.composite

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from ezai.errors import InvalidRequest
 from ezai.protocol.anthropic.requests import read_request
+from ezai.translate.anthropic_anthropic import AnthropicToAnthropic
 from ezai.translate.anthropic_openai import AnthropicToOpenAI
 from ezai.translate.base import LLAMA_CPP, OPENAI_COMPATIBLE, OPENAI_ITSELF, MidSystem, UpstreamFacts, UpstreamRequest
+from ezai.translate.pairs import translator_for
 from ezai.translate.signatures import sign
 from ezai.translate.terms import Thinking
 
@@ -220,10 +222,40 @@ def test_item_31_images_become_parts() -> None:
         ({"type": "file", "file_id": "f"}, "messages.0.content.0.source.type: files are kept by Anthropic"),
         ({"type": "tape"}, "messages.0.content.0.source.type: "),
         ({"type": "base64", "media_type": "image/png"}, "messages.0.content.0.source.data: Field required"),
+        ({**PNG, "data": "aGk"}, "messages.0.content.0.source.data: is not valid base64"),
+        ({**PNG, "data": "a-_="}, "messages.0.content.0.source.data: is not valid base64"),
+        ({**PNG, "data": "é"}, "messages.0.content.0.source.data: is not valid base64"),
+        ({**PNG, "data": "data:image/png;base64,aGk="}, "messages.0.content.0.source.data: is not valid base64"),
+        ({**PNG, "data": ""}, "messages.0.content.0.source.data: is empty"),
+        ({"type": "url", "url": "file:///etc/passwd"}, "messages.0.content.0.source.url: must be an http or https"),
+        ({"type": "url", "url": "data:image/png;base64,aGk="}, "messages.0.content.0.source.url: must be an http"),
+        ({"type": "url", "url": ""}, "messages.0.content.0.source.url: must be an http or https URL"),
     ],
 )
 def test_an_image_that_cannot_be_sent_is_refused_by_its_place(source: Any, problem: str) -> None:
     assert refusal(messages=[user({"type": "image", "source": source})]).startswith(problem)
+
+
+def test_a_document_that_is_no_base64_is_refused_by_its_place() -> None:
+    pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "%PDF-"}}
+    assert refusal(messages=[user(text("see"), pdf)]).startswith("messages.0.content.1.source.data: ")
+
+
+@pytest.mark.parametrize("stop", ["", " ", "\n\t"])
+def test_a_stop_sequence_of_nothing_is_refused(stop: str) -> None:
+    problem = "stop_sequences.1: must contain something other than whitespace"
+    assert refusal(stop_sequences=["END", stop]) == refusal(LLAMA_CPP, stop_sequences=["END", stop]) == problem
+
+
+@pytest.mark.parametrize("budget", [1024, 5000])
+def test_a_budget_that_leaves_nothing_for_the_answer_is_refused(budget: int) -> None:
+    fields: dict[str, Any] = {"max_tokens": 1024, "thinking": {"type": "enabled", "budget_tokens": budget}}
+    assert refusal(**fields).startswith("thinking.budget_tokens: must be less than max_tokens, which is 1024, got ")
+    assert asked(**{**fields, "max_tokens": budget + 1})
+    body = read_request(msgspec.json.encode({"model": "m", "messages": [USER], **fields}))
+    betas = [(b"anthropic-beta", b"a-2025-01-01,interleaved-thinking-2025-05-14")]
+    assert translator_for(OPENAI_COMPATIBLE, "up", betas).request(body).body, "then it is for more than one answer"
+    assert AnthropicToAnthropic("m").request(body).body, "what an Anthropic upstream takes is its own to say"
 
 
 def test_an_upstream_that_sees_nothing_says_so() -> None:
@@ -319,8 +351,8 @@ def test_item_32_a_models_own_thinking_goes_back_between_its_calls(field: str) -
     ],
 )
 def test_what_becomes_of_thinking(asked_for: Any, expected: Thinking) -> None:
-    assert made(thinking=asked_for).terms.thinking is expected
-    assert asked(LLAMA_CPP, thinking=asked_for)["chat_template_kwargs"] == {
+    assert made(thinking=asked_for, max_tokens=4000).terms.thinking is expected
+    assert asked(LLAMA_CPP, thinking=asked_for, max_tokens=4000)["chat_template_kwargs"] == {
         "enable_thinking": expected is not Thinking.DROPPED
     }
 
@@ -339,7 +371,7 @@ def test_what_becomes_of_thinking(asked_for: Any, expected: Thinking) -> None:
     ],
 )
 def test_effort(fields: dict[str, Any], effort: str | None) -> None:
-    assert asked(**fields).get("reasoning_effort") == effort
+    assert asked(max_tokens=64000, **fields).get("reasoning_effort") == effort
 
 
 def test_the_vendors_own_service_differs() -> None:

@@ -234,6 +234,33 @@ def test_an_error_that_is_the_chunk_itself_is_told() -> None:
         translated(chunk("Hi"), error, DONE)
 
 
+UNREAD = b'data: {"error":{"code":500,"message":"The model produced output that does not match the expected peg-native'
+UNREAD += b' format","type":"server_error"}}\n\n'
+
+
+def test_an_answer_whose_end_llama_cpp_could_not_read_ends_there() -> None:
+    answer = message(chunk("All of it."), UNREAD, DONE, may_end_unread=True)
+    assert (answer["content"], answer["stop_reason"]) == ([{"type": "text", "text": "All of it."}], "end_turn")
+    answer = message(chunk("I look."), call(id="a", name="f", arguments="{}"), UNREAD, may_end_unread=True)
+    assert answer["stop_reason"] == "tool_use"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "forgives"),
+    [
+        ([chunk("Hi")], False),
+        ([], True),
+        ([chunk("")], True),
+        ([chunk("Hi"), call(id="a", name="f", arguments="{")], True),
+    ],
+)
+def test_elsewhere_it_is_an_error(pieces: list[bytes], forgives: bool) -> None:
+    with pytest.raises((UpstreamRefused, UpstreamMalformed)):
+        translated(*pieces, UNREAD, DONE, may_end_unread=forgives)
+    with pytest.raises(UpstreamRefused):
+        translated(*pieces, b'data: {"error":{"message":"boom"}}\n\n', may_end_unread=True)
+
+
 def test_a_message_in_the_place_of_a_delta_is_one() -> None:
     whole = b'data: {"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}\n\n'
     assert message(whole, DONE)["content"] == [{"type": "text", "text": "Hi"}]

@@ -340,3 +340,71 @@ def test_what_comes_behind_the_finish_is_passed_on() -> None:
     late = [call(index=0, id="a", name="f", arguments="{}"), FINISH, call(index=0, arguments=""),
             call(index=1, id="b", name="g", arguments="{}"), FINISH]  # fmt: skip
     assert used(*late) == [("a", "f", {}), ("b", "g", {})]
+
+
+# Names in pieces, and arguments twice.
+
+OFFERED = ("get", "get_weather", "get_weather_now", "search")
+
+
+def named(*fragments: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The calls of a stream where those tools were offered: name and input."""
+    return [(name, given) for _, name, given in used(*map(call, fragments), offered=OFFERED)]
+
+
+@pytest.mark.parametrize("place", [{"index": 0}, {}, {"index": 0, "id": "a"}, {"id": "a"}], ids=repr)
+@pytest.mark.parametrize("pieces", [["get_", "weather"], ["get", "_weather"], [*"get_weather"], ["get_weather"] * 3])
+def test_item_54_a_name_in_pieces(place: dict[str, Any], pieces: list[str]) -> None:
+    first, *rest = pieces
+    fragments = [{"index": 0, "id": "a", "name": first, "arguments": ""} if "index" in place else {"name": first}]
+    fragments += [{**place, "name": piece} for piece in rest]
+    fragments += [{**place, "arguments": '{"x":'}, {**place, "arguments": "1}"}]
+    assert named(*fragments) == [("get_weather", {"x": 1})]
+
+
+def test_item_54_a_name_that_may_go_on_waits_and_another_does_not() -> None:
+    said = Said(offered=OFFERED)
+    assert said.says(call(index=0, id="a", name="get")) == ["message_start"]
+    assert said.says(call(index=0, name="_weather")) == []
+    assert said.says(call(index=0, arguments="{")) == ["+0 a get_weather", "{"]
+    assert said.says(call(index=0, arguments="}")) == ["}", "-0"]
+    assert said.says(call(index=1, id="b", name="search")) == ["+1 b search"]
+
+
+def test_item_54_a_second_call_is_no_piece_of_the_first() -> None:
+    assert named({"index": 0, "name": "get"}, {"index": 0, "name": "search", "arguments": "{}"}) == [
+        ("get", {}),
+        ("search", {}),
+    ]
+    assert named({"index": 0, "id": "a", "name": "get"}, {"index": 0, "id": "b", "name": "_weather"}) == [
+        ("get", {}),
+        ("_weather", {}),
+    ]
+
+
+def test_item_54_a_name_that_was_cut_by_the_limit_is_no_call() -> None:
+    answer = message(call(index=0, id="a", name="get"), delta(finish="length"), DONE, offered=OFFERED)
+    assert (answer["content"], answer["stop_reason"]) == ([], "max_tokens")
+
+
+@pytest.mark.parametrize("again", [{"index": 0}, {"index": 0, "id": "a", "name": "f"}, {"id": "a"}], ids=repr)
+@pytest.mark.parametrize("arguments", ['{"x": [1], "y": "é"}', '{ "y":"\\u00e9","x":[1] }', {"x": [1], "y": "é"}])
+def test_item_54_arguments_once_more_behind_their_pieces(again: dict[str, Any], arguments: object) -> None:
+    # vLLM ended calls so when the arguments that it had streamed were written otherwise than it writes them.
+    pieces = [call(index=0, id="a", name="f", arguments='{"x": [1]'), call(index=0, arguments=', "y": "é"}')]
+    repeated = call(**again, arguments=arguments)
+    assert used(*pieces, repeated) == [("a", "f", {"x": [1], "y": "é"})]
+    assert partial_json(translated(*pieces, repeated, FINISH, DONE)) == ['{"x": [1]', ', "y": "é"}']
+
+
+@pytest.mark.parametrize("text", ['{"x": 2}', '{"x": 1', "[", '{"x": 1} {"x": 1}'])
+def test_other_arguments_behind_the_end_are_refused(text: str) -> None:
+    with pytest.raises(UpstreamMalformed):
+        used(call(index=0, id="a", name="f", arguments='{"x": 1}'), call(index=0, arguments=text))
+
+
+def test_two_calls_of_one_tool_with_the_same_input() -> None:
+    same = {"name": "f", "arguments": '{"n":1}'}
+    assert len(used(call({"id": "a", **same}, {"id": "b", **same}))) == 2
+    assert len(used(call({"index": 0, **same}, {"index": 1, **same}))) == 2
+    assert len(used(call(same), call(same))) == 2

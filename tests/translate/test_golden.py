@@ -6,6 +6,7 @@ After a wanted change, `EZAI_GOLDEN=write make test` writes the goldens anew; th
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -30,8 +31,14 @@ MESSAGES = sorted(path.stem for path in (ROOT / "anthropic").glob("*.sse"))
 TARGETS: dict[str, UpstreamFacts] = {
     "openai-compatible": OPENAI_COMPATIBLE,
     "openai": OPENAI_ITSELF,
-    "llama-cpp": LLAMA_CPP,
+    "llama-cpp": replace(LLAMA_CPP, grammars=True),
 }
+READ_AS = {
+    **TARGETS,
+    "llama-cpp-tools": replace(LLAMA_CPP, grammars=True, takes_tools=True),
+    "llama-cpp-bare-calls": replace(LLAMA_CPP, grammars=True, takes_tools=True, bare_calls=True),
+}
+"""Whose stream it is, by the beginning of its name; the longest counts."""
 
 
 @pytest.mark.parametrize("case", REQUESTS)
@@ -76,8 +83,8 @@ MINIMAL = b'{"model":"m","max_tokens":1,"messages":[{}]}'
 def told(case: str) -> bytes:
     """What a client reads: legal events, to the end or to the one error."""
     request = read_request((ROOT / "openai" / f"{case}.request.json").read_bytes())
-    prefix = case.rsplit("-", 1)[0]
-    facts = next((facts for name, facts in TARGETS.items() if prefix.startswith(f"{name}-")), OPENAI_COMPATIBLE)
+    names = [name for name in READ_AS if case.startswith(f"{name}-")]
+    facts = READ_AS[max(names, key=len, default="openai-compatible")]
     translator = translator_for(facts, "upstream-model")
     stream, state = translator.stream("msg_golden", request, translator.request(request).terms), StreamState()
     wire = b""

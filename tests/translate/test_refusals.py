@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from ezai.errors import ContextOverflow, NotFound, RequestError
-from ezai.translate.anthropic_anthropic import AnthropicToAnthropic
-from ezai.translate.refusals import chat_refusal
+from ezai.errors import ContentRefused, ContextOverflow, ContextRefused, NotFound, RequestError, UpstreamRefused
+from ezai.protocol.anthropic.events import read_event
+from ezai.protocol.openai.errors import ErrorObject
+from ezai.translate.anthropic_anthropic import AnthropicToAnthropic, MessagesTap
+from ezai.translate.refusals import chat_refusal, in_stream_refusal
 
 
 def refused(status: int, body: bytes = b'{"error":{"message":"no"}}', *headers: tuple[bytes, bytes]) -> RequestError:
@@ -106,3 +109,99 @@ def test_an_anthropic_credential_error_does_not(status: int) -> None:
     body = b'{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}'
     error = AnthropicToAnthropic().refusal(status, (), body, "m")
     assert (error.http_status, error.error_type, error.should_retry) == (502, "api_error", False)
+
+
+# What no other target is asked for, or only one that holds more.
+
+FLAGGED = 'some-model requires moderation on its provider. Your input was flagged for "harassment"'
+BLOCKED = "Output blocked by content filtering policy"
+TOO_LONG = "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000, decrease input length"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (403, {"message": FLAGGED, "code": 403}),
+        (400, {"message": "no", "code": "content_policy_violation"}),
+        (400, {"message": "no", "code": "content_filter", "param": "prompt"}),
+        (400, {"message": "The response was filtered due to Azure OpenAI's content management policy.", "code": None}),
+        (400, {"message": "Invalid prompt: it may violate our usage policy.", "code": "invalid_prompt"}),
+        (500, {"message": "Your request was rejected as a result of our safety system.", "type": "server_error"}),
+    ],
+)
+def test_a_refusal_for_content_is_told_as_one(status: int, error: dict[str, object]) -> None:
+    refusal = refused(status, msgspec.json.encode({"error": error}))
+    assert isinstance(refusal, ContentRefused)
+    assert (refusal.http_status, refusal.error_type) == (400, "invalid_request_error")
+    assert (refusal.message, refusal.upstream_status, refusal.should_retry) == (error["message"], status, None)
+
+
+def test_a_refusal_for_content_inside_a_stream() -> None:
+    refusal = in_stream_refusal(ErrorObject(FLAGGED, code=403), "m")
+    assert isinstance(refusal, ContentRefused)
+    assert (refusal.http_status, refusal.upstream_status, refusal.message) == (400, None, FLAGGED)
+
+
+@pytest.mark.parametrize("said", ["content", "policy", "The model is overloaded", "moderation", "unsafe redirect"])
+def test_other_words_are_no_refusal_for_content(said: str) -> None:
+    assert type(refused(400, msgspec.json.encode({"error": {"message": said}}))) is UpstreamRefused
+
+
+def from_anthropic(status: int, wire_type: str, message: str) -> RequestError:
+    body = msgspec.json.encode({"type": "error", "error": {"type": wire_type, "message": message}})
+    refusal = AnthropicToAnthropic().refusal(status, (), body, "m")
+    assert isinstance(refusal, UpstreamRefused)
+    assert refusal.body == (None if status == 403 else body), "it passes whole, whatever it is about"
+    return refusal
+
+
+def in_tap(wire_type: str, message: str) -> UpstreamRefused:
+    body = msgspec.json.encode({"type": "error", "error": {"type": wire_type, "message": message}})
+    with pytest.raises(UpstreamRefused) as caught:
+        MessagesTap().feed(read_event(b"event: error\ndata: " + body + b"\n\n"))
+    assert (caught.value.error_type, caught.value.upstream_status) == (wire_type, None)
+    return caught.value
+
+
+def test_content_that_an_anthropic_upstream_refuses() -> None:
+    refusal = from_anthropic(400, "invalid_request_error", BLOCKED)
+    assert isinstance(refusal, ContentRefused)
+    assert (refusal.http_status, refusal.message) == (400, BLOCKED)
+    assert isinstance(in_tap("invalid_request_error", BLOCKED), ContentRefused)
+    assert isinstance(in_tap("api_error", BLOCKED), ContentRefused)
+    assert isinstance(from_anthropic(403, "permission_error", FLAGGED), ContentRefused)
+    assert type(from_anthropic(403, "permission_error", "Your key may not")) is UpstreamRefused
+    assert type(in_tap("overloaded_error", "Overloaded")) is UpstreamRefused
+
+
+@pytest.mark.parametrize(
+    ("message", "fits"),
+    [
+        ("prompt is too long: 210000 tokens > 200000 maximum", 200_000),
+        (TOO_LONG, 200_000),
+        ("This model's maximum context length is 4096 tokens and your request has 20 input tokens", 4096),
+        ("the model's context length is only 4096 tokens", 4096),
+        ("the request exceeds the available context size, try increasing it", None),
+        ("Your input exceeds the context window of this model", None),
+    ],
+)
+def test_a_prompt_that_does_not_fit_in_the_upstreams_own_words(message: str, fits: int | None) -> None:
+    body = msgspec.json.encode({"error": {"message": message, "code": 400}})
+    for refusal in (refused(400, body), from_anthropic(400, "invalid_request_error", message)):
+        assert isinstance(refusal, ContextRefused)
+        assert (refusal.http_status, refusal.error_type) == (400, "invalid_request_error")
+        assert (refusal.message, refusal.error_code, refusal.context_tokens) == (message, "context_overflow", fits)
+    assert isinstance(in_tap("invalid_request_error", message), ContextRefused)
+
+
+def test_a_code_for_it_is_enough() -> None:
+    error = {"message": "no", "code": "context_length_exceeded"}
+    refusal = refused(400, msgspec.json.encode({"error": error}))
+    assert isinstance(refusal, ContextRefused)
+    assert refusal.context_tokens is None
+
+
+@pytest.mark.parametrize("status", [429, 500, 529])
+def test_words_about_the_context_in_other_errors_are_only_words(status: int) -> None:
+    body = b'{"error":{"message":"no room for a context window of this size now"}}'
+    assert type(refused(status, body)) is UpstreamRefused

@@ -3,8 +3,10 @@
 It imports the standard library and the model's runtime, nothing of the gateway. It speaks with its parent so:
 
     stdin   one JSON line of settings (`Settings`), then silence; its end means that the parent is gone
-    stdout  one JSON line: {"address": ..., "port": ..., "context": ...} when the model answers there ("context" is
-            what one slot has, in tokens, or 0 where it cannot be told), or {"error": code}; see `ERRORS`
+    stdout  one JSON line: {"address": ..., "port": ..., "context": ..., "bare_calls": ..., "grammars": ...} when the
+            model answers there ("context" is what one slot has, in tokens, or 0 where it cannot be told; "bare_calls"
+            whether its chat template writes tool calls as JSON with no mark before it; "grammars" whether an answer is
+            held to a grammar from its beginning on), or {"error": code}; see `ERRORS`
     stderr  the log of llama.cpp, paths and all
 
 The end of stdin ends it at once. While a model loads no Python runs (the runtime holds the interpreter's lock), so on
@@ -17,9 +19,10 @@ from __future__ import annotations
 import http.client
 import json  # noqa: TID251  the gateway's JSON library would be one more import here
 import os
+import re
 import signal
 import sys
-from typing import Any, NoReturn, TypedDict
+from typing import Any, NamedTuple, NoReturn, TypedDict
 
 ERRORS = ("runtime_missing", "load_failed")
 """The codes of {"error": code}: xllamacpp cannot be imported; llama.cpp refused the model or the settings."""
@@ -32,6 +35,19 @@ _GROWTH_BYTES = 4 * 1024**3
 _CACHE_RAM_MIB = 512
 _LOG_WARNINGS = 2
 _PR_SET_PDEATHSIG = 1
+
+_TOOL = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}
+_QUESTION = {"role": "user", "content": "What time is it?"}
+_SAYING = [_QUESTION, {"role": "assistant", "content": "~"}, _QUESTION]
+_CALL = {"id": "call00001", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
+_CALLING = [
+    _QUESTION,
+    {"role": "assistant", "content": "", "tool_calls": [_CALL]},
+    {"role": "tool", "tool_call_id": "call00001", "content": "12:00"},
+]
+_GRAMMAR = '%llguidance {}\nstart: "\\u001e" %json {"const":1}'
+_GRAMMATICAL = "\x1e1"
+_begins_as_json = re.compile(r"\s*\[?\s*\{").match
 
 
 class Settings(TypedDict):
@@ -53,7 +69,7 @@ def main() -> NoReturn:
     if not line:
         os._exit(0)  # the parent died before it said anything
     settings: Settings = json.loads(line)
-    _die_with_parent(settings["parent_pid"])
+    die_with_parent(settings["parent_pid"])
     _forbid_core_dumps()
     server, report = _load(settings)
     _limit_growth()
@@ -81,7 +97,8 @@ def _take_stdout() -> int:
     return answers
 
 
-def _die_with_parent(parent_pid: int) -> None:
+def die_with_parent(parent_pid: int) -> None:
+    """Ask the kernel to kill this process when its parent dies, and end it now if that has happened."""
     if sys.platform != "linux":
         return
     import ctypes
@@ -130,11 +147,16 @@ def _load(settings: Settings) -> tuple[Any, dict[str, Any]]:
     try:
         server = xllamacpp.Server(_parameters(xllamacpp, settings))
         address, _, port = server.listening_address.rpartition("/")[2].rpartition(":")
-        context = _slot_context(address, int(port), settings["api_key"])
+        child = _Answering(address, int(port), settings["api_key"])
+        report = {
+            "context": _slot_context(child),
+            "bare_calls": _writes_bare_calls(child),
+            "grammars": _keeps_grammars(child),
+        }
     except Exception:  # noqa: BLE001  as above
         _log_exception()
         return None, {"error": "load_failed"}
-    return server, {"address": address, "port": int(port), "context": context}
+    return server, {"address": address, "port": int(port), **report}
 
 
 def _parameters(xllamacpp: Any, settings: Settings) -> Any:
@@ -162,17 +184,61 @@ def _parameters(xllamacpp: Any, settings: Settings) -> Any:
     return parameters
 
 
-def _slot_context(address: str, port: int, api_key: str) -> int:
+class _Answering(NamedTuple):
+    """Where the model answers, to ask it about itself."""
+
+    address: str
+    port: int
+    api_key: str
+
+    def asked(self, method: str, path: str, body: object = None) -> Any:
+        """Its answer, decoded. Raises what `_UNTOLD` lists."""
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=60)
+        try:
+            connection.request(method, path, json.dumps(body), {"Authorization": f"Bearer {self.api_key}"})
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+
+_UNTOLD = (OSError, ValueError, LookupError, TypeError, http.client.HTTPException)
+
+
+def _slot_context(model: _Answering) -> int:
     """What a slot has after llama.cpp has held it to what the model was trained with."""
-    connection = http.client.HTTPConnection(address, port, timeout=10)
     try:
-        connection.request("GET", "/slots", headers={"Authorization": f"Bearer {api_key}"})
-        slots = json.loads(connection.getresponse().read())
-        return int(slots[0]["n_ctx"])
-    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException):
+        return int(model.asked("GET", "/slots")[0]["n_ctx"])
+    except _UNTOLD:
         return 0
-    finally:
-        connection.close()
+
+
+def _writes_bare_calls(model: _Answering) -> bool:
+    """Whether a call begins, in the prompt that the chat template makes of it, like any text with a brace in it."""
+    try:
+        said, called = (
+            str(model.asked("POST", "/apply-template", {"messages": messages, "tools": [_TOOL]})["prompt"])
+            for messages in (_SAYING, _CALLING)
+        )
+    except _UNTOLD:  # the template knows no calls
+        return False
+    parted_at = next((at for at, (one, other) in enumerate(zip(said, called, strict=False)) if one != other), 0)
+    return _begins_as_json(called, parted_at) is not None
+
+
+def _keeps_grammars(model: _Answering) -> bool:
+    """Whether it says what such a grammar has it say, and nothing before; some templates want marks first."""
+    body = {
+        "messages": [_QUESTION],
+        "grammar": _GRAMMAR,
+        "max_tokens": 16,
+        "reasoning_format": "none",
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+    try:
+        content = model.asked("POST", "/v1/chat/completions", body)["choices"][0]["message"]["content"]
+    except _UNTOLD:
+        return False
+    return isinstance(content, str) and content.endswith(_GRAMMATICAL)
 
 
 def _log_exception() -> None:

@@ -52,10 +52,11 @@ class AnthropicToAnthropic:
         return self._renames(request) or bool(self._facts.strip_fields) or has_own_thinking(request.body)
 
     def request(self, request: MessagesRequest) -> UpstreamRequest:
-        return UpstreamRequest("POST", "/v1/messages", self._crossing(), self._body(request))
+        return UpstreamRequest("POST", f"/v1/messages{_query(request)}", self._crossing(), self._body(request))
 
     def count_request(self, request: MessagesRequest) -> UpstreamRequest:
-        return UpstreamRequest("POST", "/v1/messages/count_tokens", self._crossing(), self._body(request))
+        path = f"/v1/messages/count_tokens{_query(request)}"
+        return UpstreamRequest("POST", path, self._crossing(), self._body(request))
 
     def estimate_tokens(self, request: MessagesRequest) -> int:
         return max(1, len(request.body) // _BYTES_A_TOKEN)
@@ -70,9 +71,11 @@ class AnthropicToAnthropic:
             error = msgspec.json.decode(body, type=_ErrorBody).error
         except (msgspec.DecodeError, UnicodeDecodeError):
             return told(status, f"The upstream answered with status {status}.")
+        said = ErrorObject(error.message, error.type)
         if status in {401, 403}:
-            return told(status, "The upstream refused the gateway's own credential; the operator has to mend it.")
-        refusal = told(status, error.message, body=body)
+            refused = "The upstream refused the gateway's own credential; the operator has to mend it."
+            return told(status, refused, error=said)
+        refusal = told(status, error.message, body=body, error=said)
         refusal.refused_status, refusal.refused_type = status, error.type
         return refusal
 
@@ -93,6 +96,10 @@ class AnthropicToAnthropic:
         for path in self._facts.strip_fields:
             body = without(body, path)
         return body
+
+
+def _query(request: MessagesRequest) -> str:
+    return "?beta=true" if request.beta else ""
 
 
 class MessagesTap:

@@ -53,6 +53,11 @@ class UpstreamFacts:
     """More of them than this are refused by it; None: no limit known."""
     takes_tools: bool = True
     """Its models' chat templates know tools."""
+    grammars: bool = False
+    """It holds an answer to a grammar of llguidance, from its first character on."""
+    bare_calls: bool = False
+    """Its chat template writes calls as JSON with no mark before it, so that its server takes every text with a brace
+    in it for one: they are looked for here."""
     takes_media: bool = True
     """It takes images and files."""
     takes_prefill: bool = True

@@ -11,4 +11,4 @@ def translator_for(facts: UpstreamFacts, upstream_model: str, client_headers: He
     """The translator from Messages to an upstream, which calls the model `upstream_model`."""
     if facts.dialect is Dialect.ANTHROPIC:
         return AnthropicToAnthropic(upstream_model, facts, client_headers)
-    return AnthropicToOpenAI(upstream_model, facts)
+    return AnthropicToOpenAI(upstream_model, facts, client_headers)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ezai.errors import ContextOverflow, NotFound, RequestError, UpstreamRefused
+from ezai.errors import ContentRefused, ContextOverflow, ContextRefused, NotFound, RequestError, UpstreamRefused
 from ezai.protocol.openai.errors import ErrorObject, read_error
 from ezai.translate.base import Headers
 from ezai.translate.credentials import cut_from_bytes, cut_from_text
@@ -23,7 +23,18 @@ MAX_RETRY_AFTER_S = 3600
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _OVERFLOW_CODES = {"context_length_exceeded", "exceed_context_size_error"}
 _OVERFLOW_LIMIT = re.compile(r"maximum context length (?:is|of) (\d+) tokens")
+_OVERFLOW_WORDS = re.compile(r"prompt is too long|context (?:limit|length|size|window)", re.IGNORECASE)
+_OVERFLOW_STATUSES = {400, 413, 422}
+_FITS = re.compile(r"(?:> |context length (?:is|of) (?:only )?)(\d{1,12})\b")
 _OVERFLOW_PROMPT = re.compile(r"(?:resulted in|requested|contains(?: at least)?) (\d+) (?:input )?tokens")
+
+# As they are written: by OpenAI and Azure ("ResponsibleAIPolicyViolation" stands inside), by Anthropic ("Output
+# blocked by content filtering policy"), by OpenRouter ("requires moderation ... Your input was flagged for").
+_CONTENT_CODES = {"content_filter", "content_policy_violation", "moderation_blocked", "refusal"}
+_CONTENT_WORDS = re.compile(
+    r"content (?:filtering |management )?policy|usage polic|safety system|(?:input|prompt|output|content) was flagged",
+    re.IGNORECASE,
+)
 
 
 class _Told(NamedTuple):
@@ -35,6 +46,7 @@ class _Told(NamedTuple):
 _BY_STATUS = {
     400: _Told(400, "invalid_request_error"),
     401: _Told(502, "api_error", should_retry=False),
+    402: _Told(502, "api_error", should_retry=False),
     403: _Told(502, "api_error", should_retry=False),
     404: _Told(404, "not_found_error"),
     408: _Told(504, "timeout_error"),
@@ -62,11 +74,8 @@ def chat_refusal(
 ) -> RequestError:
     """An error answer of a Chat Completions upstream."""
     error = read_error(cut_from_bytes(body, credentials))
-    if error is not None:
-        if overflow := _overflow(error):
-            return overflow
-        if status == 404 and "model" in error.message.lower():
-            return NotFound(f"model: {requested_model}")
+    if error is not None and (understood := _understood(status, error, requested_model)):
+        return understood
     return told(status, _sentence(status, error), retry_after_s=_retry_after(headers), error=error)
 
 
@@ -77,10 +86,8 @@ def in_stream_refusal(error: ErrorObject, requested_model: str, credentials: Seq
         status = error.code
     else:
         status = _BY_TYPE.get(error.type or "", 500)
-    if overflow := _overflow(error):
-        return overflow
-    if status == 404 and "model" in error.message.lower():
-        return NotFound(f"model: {requested_model}")
+    if understood := _understood(status, error, requested_model, in_stream=True):
+        return understood
     return told(status, _sentence(status, error), error=error, in_stream=True)
 
 
@@ -93,13 +100,16 @@ def told(
     in_stream: bool = False,
     body: bytes | None = None,
 ) -> UpstreamRefused:
-    """The refusal that the client is told for an upstream's `status`."""
+    """The refusal that the client is told for an upstream's `status`; `error` is what it said, where it could be read.
+
+    A `ContextRefused` or `ContentRefused` where it says so.
+    """
     fallback = _Told(502, "api_error") if status >= 500 else _Told(400, "invalid_request_error")
     mapped = _BY_STATUS.get(status, fallback)
     should_retry = mapped.should_retry
     if error is not None and error.code == "insufficient_quota":
         should_retry = False
-    return UpstreamRefused(
+    refusal = _kind(status, error)(
         message,
         status=mapped.status,
         wire_type=mapped.wire_type,
@@ -108,11 +118,44 @@ def told(
         retry_after_s=retry_after_s,
         should_retry=should_retry,
     )
+    if isinstance(refusal, ContextRefused) and (fits := _FITS.search(message)):
+        refusal.context_tokens = int(fits[1])
+    return refusal
 
 
 def status_of_type(wire_type: str) -> int:
     """The status that belongs to an `error.type` of the Messages API; 500 for an unknown one."""
     return _BY_TYPE.get(wire_type, 500)
+
+
+def refuses_content(error: ErrorObject) -> bool:
+    """Whether it is about what was said, by somebody's rules of what may be."""
+    return bool(_CONTENT_CODES & {str(error.code), str(error.type)} or _CONTENT_WORDS.search(error.message))
+
+
+def _kind(status: int, error: ErrorObject | None) -> type[UpstreamRefused]:
+    if error is None:
+        return UpstreamRefused
+    if refuses_content(error):
+        return ContentRefused
+    if _tells_overflow(error) or (status in _OVERFLOW_STATUSES and _OVERFLOW_WORDS.search(error.message)):
+        return ContextRefused
+    return UpstreamRefused
+
+
+def _understood(
+    status: int, error: ErrorObject, requested_model: str, *, in_stream: bool = False
+) -> RequestError | None:
+    """What the Messages API has words, or a status, of its own for."""
+    if overflow := _overflow(error):
+        return overflow
+    if refuses_content(error):  # under a 403 too, which elsewhere is the gateway's own trouble
+        refusal = told(400, _sentence(400, error), error=error)
+        refusal.upstream_status = None if in_stream else status
+        return refusal
+    if status == 404 and "model" in error.message.lower():
+        return NotFound(f"model: {requested_model}")
+    return None
 
 
 def _sentence(status: int, error: ErrorObject | None) -> str:
@@ -127,10 +170,14 @@ def _sentence(status: int, error: ErrorObject | None) -> str:
 def _overflow(error: ErrorObject) -> ContextOverflow | None:
     if error.n_prompt_tokens is not None and error.n_ctx is not None:
         return ContextOverflow(error.n_prompt_tokens, error.n_ctx)
-    if not _OVERFLOW_CODES & {str(error.code), str(error.type)}:
+    if not _tells_overflow(error):
         return None
     limit, prompt = _OVERFLOW_LIMIT.search(error.message), _OVERFLOW_PROMPT.search(error.message)
     return ContextOverflow(int(prompt[1]), int(limit[1])) if limit and prompt else None
+
+
+def _tells_overflow(error: ErrorObject) -> bool:
+    return bool(_OVERFLOW_CODES & {str(error.code), str(error.type)})
 
 
 def _retry_after(headers: Headers) -> int | None:

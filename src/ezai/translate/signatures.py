@@ -15,9 +15,11 @@ REASONING = "reasoning"
 REASONING_DETAILS = "reasoning_details"
 THINK_TAG = "think"
 """No field: `<think>` at the beginning of the content."""
+CONTENT_PART = "part"
+"""No field: a part of the content that is thinking (Mistral)."""
 
 PREFIX = "ezai1."
-_CODES = {REASONING_CONTENT: "c", REASONING: "r", REASONING_DETAILS: "d", THINK_TAG: "t"}
+_CODES = {REASONING_CONTENT: "c", REASONING: "r", REASONING_DETAILS: "d", THINK_TAG: "t", CONTENT_PART: "p"}
 _FIELDS = {code: field for field, code in _CODES.items()}
 
 

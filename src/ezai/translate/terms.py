@@ -32,6 +32,18 @@ class AnswerTerms:
     called_in_text: tuple[str, ...] = ()
     """The answer's text is JSON that calls one of these tools: of one, its input; of several, an object of `name` and
     `input` in this order."""
+    mark: str = ""
+    """What the answer's text begins with where the upstream holds it to its schema; empty where no such mark comes."""
+    schema_place: str = ""
+    """Where in the request that schema stands."""
+    offered: tuple[str, ...] = ()
+    """The tools that the upstream was offered, as it knows them."""
+    bare_calls: bool = False
+    """JSON objects in the answer's text call them."""
+    calls_once: bool = False
+    """The first of those calls ends the answer."""
+    may_end_unread: bool = False
+    """An upstream that fails because it could not read the end of its model's answer has told the answer before."""
     prompt_tokens: int = 0
     """An estimate, until the upstream counts."""
     max_tokens: int = 1

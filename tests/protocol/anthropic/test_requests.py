@@ -26,6 +26,33 @@ def test_what_the_gateway_reads() -> None:
     assert not read_request(body(stream=None)).streamed
 
 
+@pytest.mark.parametrize(
+    ("text", "half"),
+    [
+        (rb"a\ud800", rb"\ud800"),
+        (rb"a\uDFFF b", rb"\uDFFF"),
+        (rb"\ud83d\ude00\ud83d\ud83d\ude00", rb"\ud83d"),
+        (rb"\\ud800\\\ud800", rb"\ud800"),
+    ],
+)
+def test_half_of_a_character_is_named(text: bytes, half: bytes) -> None:
+    whole = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"' + text + b'"}]}'
+    with pytest.raises(InvalidRequest) as refused:
+        read_request(whole)
+    words = refused.value.message.removeprefix("The request body is not valid JSON: ")
+    found, _, rest = words.partition(" at byte ")
+    assert found.encode() == half
+    at, _, rest = rest.partition(" ")
+    assert whole[int(at) :].startswith(half)
+    assert rest == "is half of a character, without its other half."
+
+
+@pytest.mark.parametrize("text", [rb"\\ud800", rb"\ud83d\ude00", rb"\u00e9"])
+def test_escapes_of_whole_characters_are_taken(text: bytes) -> None:
+    body = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"' + text + b'"}]}'
+    assert isinstance(read_request(body).conversation().messages[0].content, str)
+
+
 @pytest.mark.parametrize("field", ["model", "max_tokens", "messages"])
 def test_a_missing_field_is_named(field: str) -> None:
     with pytest.raises(InvalidRequest, match=f"^{field}: Field required$"):

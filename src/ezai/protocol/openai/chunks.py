@@ -1,11 +1,13 @@
 """The chunks of a Chat Completions stream: frames to `Event`s.
 
 What varies between servers is read here and only here: usage on its own chunk, on the finish chunk or on every one;
-choices absent or empty; reasoning under three names; arguments as text or as an object; an error object in a 200
-stream. Source: reference of the Messages API, section 7.5.
+choices absent or empty; reasoning under three names; content as text or as parts; arguments as text or as an object;
+characters cut in two (`halves`); an error object in a 200 stream. Source: reference of the Messages API, section 7.5.
 """
 
 from __future__ import annotations
+
+import re
 
 import msgspec
 
@@ -88,10 +90,29 @@ class CallFragment(msgspec.Struct, frozen=True):
     function: CalledFunction | None = None
 
 
+class TextPart(msgspec.Struct, frozen=True):
+    """A piece of text inside a part."""
+
+    text: str | None = None
+
+
+class ContentPart(msgspec.Struct, frozen=True):
+    """A part of content that is a list, as Mistral sends it; of other kinds than text and thinking nothing is read."""
+
+    text: str | None = None
+    thinking: str | list[TextPart] | None = None
+
+    def thinking_text(self) -> str:
+        """What it holds of thinking."""
+        if isinstance(self.thinking, list):
+            return "".join(part.text or "" for part in self.thinking)
+        return self.thinking or ""
+
+
 class ChatDelta(msgspec.Struct, frozen=True):
     """What a chunk adds."""
 
-    content: str | None = None
+    content: str | list[ContentPart] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None  # DeepSeek, SGLang, llama.cpp
     reasoning: str | None = None  # vLLM from 0.11 on, OpenRouter, Groq
@@ -136,11 +157,16 @@ class ChatChunk(msgspec.Struct, frozen=True):
     verbose: Verbose | None = msgspec.field(default=None, name="__verbose")
 
 
+class HalvedChunk(ChatChunk, frozen=True):
+    """A chunk whose text may begin or end with half of a character: `Halves` puts them together."""
+
+
 ChatEvent = Event[ChatChunk]
 
 _decode = msgspec.json.Decoder(ChatChunk).decode
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_half = re.compile(rb"\\u[dD][89a-fA-F]").search
 _EMPTY = ChatChunk()
 
 
@@ -163,7 +189,7 @@ def read_chunk(frame: bytes) -> ChatEvent:
     except msgspec.ValidationError:
         chunk = _without_usage(data)
     except msgspec.DecodeError:
-        raise UpstreamMalformed("The upstream sent a chunk whose data is not JSON.") from None
+        chunk = _with_halves(data)
     if chunk.object == "error":
         chunk = _error_itself(data)
     return Event(ERROR if chunk.error is not None or name == b"error" else CHUNK, chunk, data, frame)
@@ -185,6 +211,19 @@ def _without_usage(data: bytes) -> ChatChunk:
         return _decode(msgspec.json.encode(members))
     except msgspec.DecodeError as error:
         raise UpstreamMalformed(f"The upstream sent a chunk that is none: {error}.") from None
+
+
+def _with_halves(data: bytes) -> ChatChunk:
+    """A chunk that is no JSON to msgspec, which takes no half of a character. One that is an error is none."""
+    import json  # noqa: TID251  the standard library's takes them, and is wanted nowhere else
+
+    try:
+        chunk = msgspec.convert(json.loads(data if _half(data) else b""), HalvedChunk)
+        if chunk.error is None:
+            return chunk
+    except (ValueError, msgspec.ValidationError, RecursionError):
+        pass
+    raise UpstreamMalformed("The upstream sent a chunk whose data is not JSON.") from None
 
 
 def _count(value: int | None) -> int | None:

@@ -15,6 +15,11 @@ class ErrorObject(msgspec.Struct, frozen=True):
     n_ctx: int | None = None
 
 
+def tells_unread_answer(error: ErrorObject) -> bool:
+    """Whether it is llama.cpp's word that an answer, which is whole, ends in what its parser did not expect."""
+    return error.message.startswith("The model produced output that does not match the expected ")
+
+
 class _Body(msgspec.Struct, frozen=True):
     error: ErrorObject | str | None = None
     message: str | None = None  # older vLLM: the object itself

@@ -42,6 +42,11 @@ class AnswerBlocks:
         self._field = ""
         self._thought: list[str] = []
 
+    @property
+    def begun(self) -> bool:
+        """Whether the client has got any block."""
+        return self._index >= 0
+
     def text(self, text: str) -> None:
         """More text. Hot: one per token."""
         if self.open != TEXT:

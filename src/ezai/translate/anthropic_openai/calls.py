@@ -10,22 +10,26 @@ import hashlib
 import re
 import string
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from ezai.errors import UpstreamMalformed
 from ezai.protocol.json_prefix import WHITESPACE, JsonPrefix, NotAnObject
 from ezai.protocol.openai.chunks import CalledFunction, CallFragment
 from ezai.translate.anthropic_openai.blocks import AnswerBlocks
+from ezai.translate.terms import AnswerTerms
 
 _BASE_62 = string.digits + string.ascii_letters
 _NOT_IN_AN_ID = re.compile("[^A-Za-z0-9_-]")
 _NO_FUNCTION = CalledFunction()
+_decode = msgspec.json.Decoder().decode
 
 
 class Call:
-    """One call, as far as it is known. `waiting` is the part of its arguments that the client has not got."""
+    """One call, as far as it is known. Of the `pieces` of its arguments the client has got as many as `told` says."""
 
-    __slots__ = ("arguments", "id", "index", "name", "number", "opened", "waiting")
+    __slots__ = ("arguments", "id", "index", "name", "number", "opened", "pieces", "told")
 
     def __init__(self, number: int, index: int | str | None = None) -> None:
         self.number = number
@@ -33,18 +37,41 @@ class Call:
         self.id = ""
         self.name = ""
         self.arguments = JsonPrefix()
-        self.waiting: list[str] = []
+        self.pieces: list[str] = []
+        self.told = 0
         self.opened = False
 
-    def is_another(self, fragment: CallFragment, function: CalledFunction, arguments: str) -> bool:
+    def take_name(self, name: str, offered: Sequence[str]) -> None:
+        """More of the name: all of it, once more, or the next piece of the name of an offered tool."""
+        if not self.name:
+            self.name = name
+        elif self.is_named_on(name, offered):
+            self.name += name
+
+    def is_named_on(self, name: str, offered: Sequence[str]) -> bool:
+        """Whether `name` is the next piece of its name."""
+        longer = self.name + name
+        return name != self.name and not self.arguments.begun and any(one.startswith(longer) for one in offered)
+
+    def is_told_again(self, arguments: str) -> bool:
+        """Whether these are all of its arguments once more, which some engines end a call with."""
+        try:
+            return self.arguments.complete and _decode(arguments) == _decode("".join(self.pieces))
+        except (msgspec.DecodeError, RecursionError):
+            return False
+
+    def is_another(
+        self, fragment: CallFragment, function: CalledFunction, arguments: str, offered: Sequence[str]
+    ) -> bool:
         """Whether a fragment that stands where this call does belongs to the next one."""
         if fragment.id and self.id:
             return fragment.id != self.id and not self._is_renumbered(fragment, function, arguments)
-        if function.name and self.name:
-            return function.name != self.name or (
-                self.arguments.complete and not arguments.isspace() and arguments != ""
-            )
-        return False
+        if not (function.name and self.name) or self.is_named_on(function.name, offered):
+            return False
+        if function.name != self.name:
+            return True
+        follows = self.arguments.complete and bool(arguments.strip())
+        return follows and not (fragment.index is not None and self.is_told_again(arguments))
 
     def _is_renumbered(self, fragment: CallFragment, function: CalledFunction, arguments: str) -> bool:
         """Some engines make up an id for every fragment; in the middle of arguments no other call begins so."""
@@ -59,12 +86,24 @@ class ToolCalls:
     parts of the answer, as what tells them.
     """
 
-    __slots__ = ("_blocks", "_by_id", "_by_index", "_last", "_made", "_message_id", "_names", "_taken_ids", "queue")
+    __slots__ = (
+        "_blocks",
+        "_by_id",
+        "_by_index",
+        "_last",
+        "_made",
+        "_message_id",
+        "_names",
+        "_offered",
+        "_taken_ids",
+        "queue",
+    )
 
-    def __init__(self, blocks: AnswerBlocks, message_id: str, names: Mapping[str, str]) -> None:
+    def __init__(self, blocks: AnswerBlocks, message_id: str, terms: AnswerTerms) -> None:
         self._blocks = blocks
         self._message_id = message_id
-        self._names = names
+        self._names = terms.tool_names
+        self._offered = terms.offered
         self._by_id: dict[str, Call] = {}
         self._by_index: dict[int | str, Call] = {}
         self._last: Call | None = None
@@ -86,8 +125,9 @@ class ToolCalls:
         if not (fragment.id or function.name or arguments):
             return
         call = self._call_of(fragment, function, arguments)
-        call.name = call.name or function.name or ""
-        if self.take(call, arguments).strip(WHITESPACE):
+        call.take_name(function.name or "", self._offered)
+        rest = self.take(call, arguments)
+        if rest.strip(WHITESPACE) and not call.is_told_again(rest):
             raise _no_object()
         self._tell()
 
@@ -115,7 +155,7 @@ class ToolCalls:
             size = call.arguments.feed(text)
         except NotAnObject:
             raise _no_object() from None
-        call.waiting.append(text[:size])
+        call.pieces.append(text[:size])
         return text[size:]
 
     def end(self, *, cut: bool) -> None:
@@ -131,7 +171,7 @@ class ToolCalls:
 
     def _call_of(self, fragment: CallFragment, function: CalledFunction, arguments: str) -> Call:
         call = self._standing_at(fragment, function)
-        if call is None or call.is_another(fragment, function, arguments):
+        if call is None or call.is_another(fragment, function, arguments, self._offered):
             call = self.begin(index=fragment.index)
         if fragment.index is not None:
             self._by_index[fragment.index] = call
@@ -162,13 +202,13 @@ class ToolCalls:
 
     def _tell_call(self, call: Call) -> bool:
         """Tell what there is of it. Returns whether that was the last."""
-        if not call.name:
+        if not call.name or self._may_be_named_on(call):
             return False
         if not call.opened:
             self._open(call)
-        if call.waiting:
-            self._blocks.input_json("".join(call.waiting))
-            call.waiting.clear()
+        if call.told < len(call.pieces):
+            self._blocks.input_json("".join(call.pieces[call.told :]))
+            call.told = len(call.pieces)
         if call.arguments.complete:
             self._blocks.close()
         return call.arguments.complete
@@ -184,6 +224,10 @@ class ToolCalls:
             if not cut:
                 raise UpstreamMalformed("The upstream called a tool with arguments that are not whole.")
             self._blocks.close()
+
+    def _may_be_named_on(self, call: Call) -> bool:
+        """Whether more of its name may come: there is a longer one, and the arguments have not begun."""
+        return not call.arguments.begun and any(one != call.name and one.startswith(call.name) for one in self._offered)
 
     def _open(self, call: Call) -> None:
         call.opened = True

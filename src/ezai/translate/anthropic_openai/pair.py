@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from ezai.errors import RequestError
 from ezai.protocol.anthropic.requests import MessagesRequest
 from ezai.protocol.members import without
+from ezai.translate.anthropic_openai.limits import check_limits
 from ezai.translate.anthropic_openai.request import ChatRequest
 from ezai.translate.anthropic_openai.stream import MessagesFromChat
 from ezai.translate.base import Headers, UpstreamFacts, UpstreamRequest
@@ -17,14 +20,19 @@ from ezai.translate.terms import AnswerTerms
 
 _JSON = ((b"content-type", b"application/json"),)
 _encode = msgspec.json.Encoder().encode
+_about_schemas = re.compile(r"JSON schema|(?:parse|generate) (?:grammar|parser)").search
+"""llama.cpp's words on a schema, which say nothing of where it came from."""
 
 
 class AnthropicToOpenAI:
     """The pair for one target: `model` as the upstream calls it."""
 
-    def __init__(self, model: str, facts: UpstreamFacts) -> None:
+    def __init__(self, model: str, facts: UpstreamFacts, client_headers: Headers = ()) -> None:
         self._model = model
         self._facts = facts
+        self._interleaves = any(
+            name == b"anthropic-beta" and b"interleaved-thinking" in value for name, value in client_headers
+        )
 
     def rewrites(self, request: MessagesRequest) -> bool:
         return True
@@ -43,7 +51,9 @@ class AnthropicToOpenAI:
         return self._asked(request).terms.prompt_tokens
 
     def _asked(self, request: MessagesRequest) -> ChatRequest:
-        return ChatRequest(request.conversation(), self._model, request.max_tokens, self._facts)
+        conversation = request.conversation()
+        check_limits(conversation, request.max_tokens, interleaves=self._interleaves)
+        return ChatRequest(conversation, self._model, request.max_tokens, self._facts)
 
     def stream(self, message_id: str, request: MessagesRequest, terms: AnswerTerms) -> MessagesFromChat:
         return MessagesFromChat(message_id, request.model, terms, self._facts.credentials)
@@ -53,4 +63,7 @@ class AnthropicToOpenAI:
         return to_client([(b"request-id", value) for name, value in spoken if name == b"x-request-id"])
 
     def refusal(self, status: int, headers: Headers, body: bytes, requested_model: str) -> RequestError:
-        return chat_refusal(status, headers, body, requested_model, self._facts.credentials)
+        refusal = chat_refusal(status, headers, body, requested_model, self._facts.credentials)
+        if self._facts.is_llama_cpp and _about_schemas(refusal.message):
+            refusal.message = f"tools: {refusal.message}"
+        return refusal

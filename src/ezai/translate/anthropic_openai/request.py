@@ -10,13 +10,18 @@ from typing import Any
 import msgspec
 
 from ezai.errors import InvalidRequest
-from ezai.protocol.anthropic.conversation import Conversation, OutputFormat, ThinkingParam
+from ezai.protocol.anthropic.conversation import ChooseNone, Conversation, OutputFormat, ThinkingParam
 from ezai.translate.anthropic_openai.estimate import estimate_tokens
-from ezai.translate.anthropic_openai.schemas import bounded, for_grammar, is_strict, read_schema
+from ezai.translate.anthropic_openai.grammar import MARK, grammar_of_answer, grammar_of_call
+from ezai.translate.anthropic_openai.llama_schemas import bounded, for_grammar
+from ezai.translate.anthropic_openai.narrowing import PlacedSchema
+from ezai.translate.anthropic_openai.schemas import is_strict, read_schema
 from ezai.translate.anthropic_openai.tools import (
+    NO_CALLS,
     Tool,
     ToolNames,
     call_schema,
+    calls_once,
     check_choice,
     chosen,
     described,
@@ -31,6 +36,7 @@ from ezai.translate.terms import AnswerTerms, Thinking
 
 _CHARS_A_TOKEN = 1
 """In a forced call: less than a model's own tokens hold, so that the call is whole before they have run out."""
+_OUTPUT_PLACE = "output_config.format.schema"
 _LOW_BUDGET, _MEDIUM_BUDGET = 4_000, 16_000
 _REFUSED = {
     "mcp_servers": "MCP servers are connected to by Anthropic upstreams alone",
@@ -54,10 +60,14 @@ class ChatRequest:
         tools = offered_tools(conversation)
         check_choice(conversation.tool_choice, tools)
         self._called: Sequence[Tool] = forced(conversation.tool_choice, tools) if facts.is_llama_cpp else ()
+        self._output = _output_format(conversation)
+        self._is_held = facts.grammars and (bool(self._called) or self._output is not None)
         self.prompt: dict[str, Any] = {"model": model, "messages": self._messages()}
-        if tools and facts.takes_tools and not self._called:
+        self._check_prefill()
+        self._offered: Sequence[Tool] = tools if facts.takes_tools and not self._called else ()
+        if self._offered:
             self.prompt["tools"] = functions(self._for_grammar(tools), self._names)
-            self.prompt |= chosen(conversation.tool_choice, self._names)
+            self.prompt |= NO_CALLS if facts.bare_calls else chosen(conversation.tool_choice, self._names)
 
     @property
     def body(self) -> dict[str, Any]:
@@ -80,6 +90,12 @@ class ChatRequest:
             tool_names=self._names.changed,
             stop_sequences=tuple(stop) if self._enforces(stop) else (),
             called_in_text=tuple(tool.name for tool in self._called),
+            mark=MARK if self._is_held else "",
+            schema_place=self._schema_place if self._is_held else "",
+            offered=tuple(self._names.of(tool.name) for tool in self._offered),
+            bare_calls=self._facts.bare_calls and not isinstance(self._conversation.tool_choice, ChooseNone),
+            calls_once=calls_once(self._conversation.tool_choice),
+            may_end_unread=self._facts.is_llama_cpp and not self._called,
             prompt_tokens=estimate_tokens(self.prompt),
             max_tokens=self._max_tokens,
             signing_key=self._facts.signing_key,
@@ -95,6 +111,17 @@ class ChatRequest:
         if messages[0]["role"] == "system":
             return [{"role": "system", "content": f"{messages[0]['content']}\n\n{note}"}, *messages[1:]]
         return [{"role": "system", "content": note}, *messages]
+
+    def _check_prefill(self) -> None:
+        """llama.cpp goes on with an answer, or begins one that keeps a schema."""
+        if self._facts.is_llama_cpp and self.prompt["messages"][-1]["role"] == "assistant":
+            for asked, name in ((self._called, "tool_choice"), (self._output, "output_config.format")):
+                if asked:
+                    last = len(self._conversation.messages) - 1
+                    raise InvalidRequest(
+                        f"messages.{last}: the embedded model cannot both go on with an answer and keep to {name}; "
+                        "end with user"
+                    )
 
     def _for_grammar(self, tools: Sequence[Tool]) -> Sequence[Tool]:
         if not self._facts.is_llama_cpp:
@@ -130,24 +157,38 @@ class ChatRequest:
             effort = "xhigh" if self._facts.is_openai else "high"
         body = _present(reasoning_effort=effort)
         if self._facts.is_llama_cpp:
-            thinks = _thinking(thinking) is not Thinking.DROPPED and not self._called
+            thinks = _thinking(thinking) is not Thinking.DROPPED and not self._called and not self._is_held
             body["chat_template_kwargs"] = {"enable_thinking": thinks}
         return body
 
     def _form(self) -> dict[str, Any]:
         """The schema that the answer has to keep: one that was asked for, or that of a call that is forced."""
+        if self._is_held:
+            return {"grammar": self._grammar(), "reasoning_format": "none"}
         if self._called:
             chars = self._max_tokens * _CHARS_A_TOKEN
             grammar = {tool.name: bounded(_grammar_of(tool), chars) for tool in self._called}
             return _json_schema("call", call_schema(self._called, grammar), strict=True)
-        asked = self._conversation.output_config
-        form = (asked.format if asked else None) or self._conversation.output_format
-        return {} if form is None else self._json_output(form)
+        return {} if self._output is None else self._json_output(self._output)
+
+    def _grammar(self) -> str:
+        if not self._called:
+            assert self._output is not None, "an answer that is held is a call or has a form"
+            return grammar_of_answer(PlacedSchema(_OUTPUT_PLACE, read_schema(self._output.schema, _OUTPUT_PLACE)))
+        schemas = {tool.name: PlacedSchema(tool.schema_place, schema_of(tool)) for tool in self._called}
+        return grammar_of_call(schemas, self._max_tokens)
+
+    @property
+    def _schema_place(self) -> str:
+        """Of the schema that the answer is held to, or of those."""
+        if not self._called:
+            return _OUTPUT_PLACE
+        return self._called[0].schema_place if len(self._called) == 1 else "tools"
 
     def _json_output(self, form: OutputFormat) -> dict[str, Any]:
-        schema = read_schema(form.schema, "output_config.format.schema")
+        schema = read_schema(form.schema, _OUTPUT_PLACE)
         if self._facts.is_llama_cpp:
-            schema = for_grammar(schema, "output_config.format.schema")
+            schema = for_grammar(schema, _OUTPUT_PLACE)
         return _json_schema("output", schema, strict=is_strict(schema))
 
     def _user(self) -> dict[str, Any]:
@@ -181,6 +222,10 @@ def _thinking(asked: ThinkingParam | None) -> Thinking:
     return Thinking.OMITTED if asked.display == "omitted" else Thinking.SHOWN
 
 
+def _output_format(asked: Conversation) -> OutputFormat | None:
+    return (asked.output_config.format if asked.output_config else None) or asked.output_format
+
+
 def _effort_of(budget_tokens: int) -> str:
     if budget_tokens < _LOW_BUDGET:
         return "low"
@@ -189,7 +234,7 @@ def _effort_of(budget_tokens: int) -> str:
 
 def _grammar_of(tool: Tool) -> Any:
     """Its schema as a grammar is made of it. Raises `InvalidRequest` for one that nothing satisfies."""
-    return for_grammar(schema_of(tool), f"{tool.place}.input_schema")
+    return for_grammar(schema_of(tool), tool.schema_place)
 
 
 def _json_schema(name: str, schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:

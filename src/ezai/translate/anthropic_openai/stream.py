@@ -18,17 +18,29 @@ from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.end import UsageSource
 from ezai.protocol.event import Event
 from ezai.protocol.openai import chunks
-from ezai.protocol.openai.chunks import CallFragment, ChatChunk, ChatDelta, ChatEvent, Choice, read_chunk
-from ezai.protocol.openai.errors import as_object
+from ezai.protocol.openai.chunks import (
+    CallFragment,
+    ChatChunk,
+    ChatDelta,
+    ChatEvent,
+    Choice,
+    ContentPart,
+    HalvedChunk,
+    read_chunk,
+)
+from ezai.protocol.openai.errors import ErrorObject, as_object, tells_unread_answer
+from ezai.protocol.openai.halves import Halves
 from ezai.protocol.usage import Usage
+from ezai.translate.anthropic_openai.bare_calls import BareCalls
 from ezai.translate.anthropic_openai.blocks import AnswerBlocks
 from ezai.translate.anthropic_openai.called import CalledInText
 from ezai.translate.anthropic_openai.calls import ToolCalls
+from ezai.translate.anthropic_openai.held import HeldText
 from ezai.translate.anthropic_openai.reasoning import ThinkTags, reasoning_of
 from ezai.translate.anthropic_openai.stops import StopSequences
 from ezai.translate.anthropic_openai.tally import Tally
 from ezai.translate.refusals import in_stream_refusal
-from ezai.translate.signatures import THINK_TAG
+from ezai.translate.signatures import CONTENT_PART, THINK_TAG
 from ezai.translate.terms import AnswerTerms, Thinking
 
 _CUT = frozenset({"length", "content_filter"})
@@ -48,16 +60,22 @@ class MessagesFromChat:
         self._message_id = message_id
         self._model = model
         self._credentials = credentials
+        self._may_end_unread = terms.may_end_unread
         self._silent = terms.max_tokens == 0
         if self._silent:
-            terms = replace(terms, stop_sequences=(), called_in_text=())
+            terms = replace(terms, stop_sequences=(), called_in_text=(), bare_calls=False)
         self._drops_thinking = terms.thinking is Thinking.DROPPED
         self._tally = Tally(terms.prompt_tokens)
         self._blocks = AnswerBlocks(terms)
-        self._calls = ToolCalls(self._blocks, message_id, terms.tool_names)
-        self._tags: ThinkTags | None = ThinkTags()
+        self._calls = ToolCalls(self._blocks, message_id, terms)
+        self._tags: ThinkTags | None = None if terms.mark else ThinkTags()
+        self._held = HeldText(terms.mark, terms.schema_place) if terms.mark and not self._silent else None
         self._stops = StopSequences(terms.stop_sequences) if terms.stop_sequences else None
         self._called = CalledInText(terms.called_in_text, self._calls) if terms.called_in_text else None
+        self._bare: BareCalls | None = None
+        if terms.bare_calls and terms.offered:
+            self._bare = BareCalls(terms.offered, self._calls, self._say, once=terms.calls_once)
+        self._halves = Halves()
         self._started = False
         self._reasoned_in_field = False
         self._refusal: list[str] = []
@@ -84,7 +102,7 @@ class MessagesFromChat:
         elif event.kind == chunks.DONE:
             self._done()
         elif event.kind == chunks.ERROR:
-            raise in_stream_refusal(as_object(event.fields.error), self._model, self._credentials)
+            self._failed(as_object(event.fields.error))
         return self._take()
 
     def close(self) -> Sequence[MessagesEvent]:
@@ -94,18 +112,29 @@ class MessagesFromChat:
             self._end()  # only `[DONE]` is missing: the answer is whole
         return self._take()
 
+    def _failed(self, error: ErrorObject) -> None:
+        """An answer whose end the upstream could not read ends there: what the model said is not to be lost."""
+        if not (self._may_end_unread and self._blocks.begun and tells_unread_answer(error)):
+            raise in_stream_refusal(error, self._model, self._credentials)
+        self._end()
+
     def _done(self) -> None:
         if not self._started:
             raise UpstreamTruncated("The upstream ended its stream before it had said anything.")
         self._end()
 
     def _take(self) -> Sequence[MessagesEvent]:
+        """What can be told. An answer that has to be held is not begun before it is known that it is."""
+        if self._held is not None and not self._held.begun and not self._over:
+            return ()
         out, self._blocks.out = self._blocks.out, []
         return out
 
     # What a chunk holds.
 
     def _chunk(self, chunk: ChatChunk) -> None:
+        if type(chunk) is HalvedChunk or self._halves.waiting:
+            chunk = self._halves.joined(chunk)
         if chunk.usage is not None:
             self._tally.report(chunk.usage)
         if not self._started:
@@ -123,8 +152,10 @@ class MessagesFromChat:
             self._tally.count_thinking(reasoning)
             self._reasoned_in_field = True
             self._thinking(reasoning, field)
-        if delta.content:
+        if isinstance(delta.content, str):
             self._content(delta.content)
+        elif delta.content:
+            self._parts(delta.content)
         if delta.refusal:
             self._refuse(delta.refusal)
         for fragment in delta.tool_calls or ():
@@ -132,7 +163,18 @@ class MessagesFromChat:
         if delta.function_call:
             self._fragment(CallFragment(function=delta.function_call))
 
+    def _parts(self, content: Sequence[ContentPart]) -> None:
+        for part in content:
+            if thinking := part.thinking_text():
+                self._tally.count_thinking(thinking)
+                if not self._reasoned_in_field:
+                    self._thinking(thinking, CONTENT_PART)
+            if part.text:
+                self._content(part.text)
+
     def _content(self, content: str) -> None:
+        if not content:
+            return
         if self._tags is None:  # hot: nearly every delta
             self._tally.count(content)
             self._text(content)
@@ -182,8 +224,12 @@ class MessagesFromChat:
             self._text(text)
 
     def _text(self, text: str) -> None:
+        if self._held is not None:
+            text = self._held.feed(text)
         if self._called is not None:
             self._called.feed(text)
+        elif self._bare is not None:
+            self._with_calls(self._bare, text)
         elif self._stops is not None:
             self._stoppable(self._stops, text)
         else:
@@ -193,6 +239,12 @@ class MessagesFromChat:
         if stops.matched is None:
             self._say(stops.feed(text))
             self._end_if_stopped()
+
+    def _with_calls(self, bare: BareCalls, text: str) -> None:
+        bare.feed(text)
+        if bare.over and not self._over and self._finish_reason is None:
+            self.cut_short = True
+            self._end()
 
     def _thinking(self, thinking: str, field: str) -> None:
         if self._drops_thinking or self._silent:
@@ -218,6 +270,8 @@ class MessagesFromChat:
         if self._tags is not None:
             held, self._tags = self._tags.end(), None
             self._parted(*held)
+        if self._bare is not None:
+            self._bare.end()
         self._settle_stops()
 
     def _settle_stops(self) -> None:
@@ -226,6 +280,8 @@ class MessagesFromChat:
             self._end_if_stopped()
 
     def _finish_content(self) -> None:
+        if self._held is not None:
+            self._held.end()
         cut = self.cut_short or self._finish_reason in _CUT
         self._settle_text()
         if self._called is not None:
@@ -248,6 +304,7 @@ class MessagesFromChat:
 
     def _end(self) -> None:
         self._over = True
+        self._halves.end()
         if not self._started:
             self._start_message(chunks.ChatChunk())
         self._finish_content()

@@ -24,6 +24,7 @@ from ezai.protocol.anthropic.conversation import (
 from ezai.translate.anthropic_openai.builtin_tools import BUILT_IN
 from ezai.translate.anthropic_openai.schemas import is_strict, read_schema
 
+NO_CALLS = {"tool_choice": "none"}
 MAX_NAME = 64  # of an OpenAI function; Messages has 128
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _HOSTED_TOOL = re.compile(r"(web_search|web_fetch|code_execution|tool_search_tool|advisor|mcp_toolset)(_|$)")
@@ -38,6 +39,10 @@ class Tool:
     description: str | None
     schema: msgspec.Raw
     strict: bool
+
+    @property
+    def schema_place(self) -> str:
+        return f"{self.place}.input_schema"
 
 
 class ToolNames:
@@ -120,7 +125,7 @@ def _object_schema(schema: msgspec.Raw, place: str) -> msgspec.Raw:
 
 def schema_of(tool: Tool) -> dict[str, Any]:
     """Its schema, read. Raises `InvalidRequest` for one that is none."""
-    return read_schema(tool.schema, f"{tool.place}.input_schema")
+    return read_schema(tool.schema, tool.schema_place)
 
 
 class _Schema(msgspec.Struct):
@@ -153,10 +158,15 @@ def chosen(choice: ToolChoice | None, names: ToolNames) -> dict[str, Any]:
         case ChooseTool(name=name):
             body["tool_choice"] = {"type": "function", "function": {"name": names.of(name)}}
         case ChooseNone():
-            body["tool_choice"] = "none"
-    if choice is not None and not isinstance(choice, ChooseNone) and choice.disable_parallel_tool_use:
+            body |= NO_CALLS
+    if calls_once(choice):
         body["parallel_tool_calls"] = False
     return body
+
+
+def calls_once(choice: ToolChoice | None) -> bool:
+    """Whether one call is all that may come."""
+    return not isinstance(choice, ChooseNone | None) and choice.disable_parallel_tool_use is True
 
 
 def check_choice(choice: ToolChoice | None, tools: Sequence[Tool]) -> None:

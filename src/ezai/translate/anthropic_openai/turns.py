@@ -7,6 +7,7 @@ hold is refused under the name of its field.
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -201,8 +202,13 @@ class _Writer:
         self._check_media(place, "images")
         match block.source:
             case ImageData(media_type=media_type, data=data):
+                _check_base64(data, place)
                 return _image(f"data:{media_type};base64,{data}")
             case Url(url=url):
+                if not url.lower().startswith(("https://", "http://")):
+                    raise InvalidRequest(
+                        f"{place}.source.url: must be an http or https URL; else send the image itself"
+                    )
                 return _image(url)
         raise InvalidRequest(f"{place}.source.type: files are kept by Anthropic upstreams alone; send the image")
 
@@ -218,6 +224,7 @@ class _Writer:
                 return [_text(_tagged("document", "", title=block.title, context=block.context)), *made]
             case PdfData(data=data):
                 self._check_media(place, "PDF files")
+                _check_base64(data, place)
                 name = block.title or "document.pdf"
                 url = f"data:application/pdf;base64,{data}"
                 return [{"type": "file", "file": {"filename": name, "file_data": url}}]
@@ -261,6 +268,15 @@ class _Writer:
             if name in {"reasoning_content", "reasoning"} and block.thinking:
                 fields[name] = fields.get(name, "") + block.thinking
         return fields
+
+
+def _check_base64(data: str, place: str) -> None:
+    try:
+        empty = not binascii.a2b_base64(data, strict_mode=True)
+    except ValueError:
+        raise InvalidRequest(f"{place}.source.data: is not valid base64") from None
+    if empty:
+        raise InvalidRequest(f"{place}.source.data: is empty")
 
 
 def _is_silent(block: Block) -> bool:
