@@ -137,6 +137,19 @@ class RawClient(asyncio.Protocol):
         """What is left of a chunked body, to its end; from between two chunks, or from inside one."""
         return await self.until(b"\r\n0\r\n\r\n")
 
+    async def rest_or_cut(self) -> bytes:
+        """The same of one that may be cut: then what there is of it."""
+        end = b"\r\n0\r\n\r\n"
+        while end not in self._received and not self._over:
+            await self._more()
+        return self._take(self._received.index(end) + len(end) if end in self._received else len(self._received))
+
+    async def head_or_cut(self) -> bytes:
+        """The head of the next answer, which stays; of one that is cut, what there is."""
+        while b"\r\n\r\n" not in self._received and not self._over:
+            await self._more()
+        return bytes(self._received)
+
     async def _body(self, headers: dict[str, str]) -> bytes:
         if "content-length" in headers:
             return await self.exactly(int(headers["content-length"]))
@@ -190,11 +203,24 @@ LEAVES: dict[str, Callable[[RawClient], None]] = {
 
 
 @asynccontextmanager
-async def raw_client(url: str) -> AsyncIterator[RawClient]:
-    """A client of what listens at that URL, gone at the end of the block."""
+async def raw_client(url: str, *, receive_buffer_bytes: int = 0) -> AsyncIterator[RawClient]:
+    """A client of what listens at that URL, gone at the end of the block.
+
+    With a small buffer (0: the system's) it is soon felt that it does not read.
+    """
     address = urlsplit(url)
     assert address.hostname is not None
-    _, client = await asyncio.get_running_loop().create_connection(RawClient, address.hostname, address.port or 80)
+    loop = asyncio.get_running_loop()
+    sock = socket.socket()
+    try:
+        sock.setblocking(False)
+        if receive_buffer_bytes:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        await loop.sock_connect(sock, (address.hostname, address.port or 80))
+        _, client = await loop.create_connection(RawClient, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
     try:
         yield client
     finally:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 NGINX = """
@@ -54,7 +55,7 @@ frontend clients
     {lenient}
     default_backend gateway
 backend gateway
-    server gateway 127.0.0.1:{behind}
+    server gateway 127.0.0.1:{behind} {to_gateway}
 """
 
 
@@ -70,10 +71,12 @@ def _nginx(folder: Path, held: socket.socket, behind: int, lenient: str) -> subp
     return process
 
 
-def _haproxy(folder: Path, held: socket.socket, behind: int, lenient: str) -> subprocess.Popen[str]:
+def _haproxy(
+    folder: Path, held: socket.socket, behind: int, lenient: str, to_gateway: str = ""
+) -> subprocess.Popen[str]:
     """It takes over the socket that holds the port, on which connections can wait for it."""
     held.listen()
-    config = HAPROXY.format(behind=behind, descriptor=held.fileno(), lenient=lenient)
+    config = HAPROXY.format(behind=behind, descriptor=held.fileno(), lenient=lenient, to_gateway=to_gateway)
     (folder / "haproxy.cfg").write_text(config)
     return subprocess.Popen(
         ["haproxy", "-q", "-db", "-f", "haproxy.cfg"],
@@ -90,6 +93,7 @@ PROXIES: dict[str, tuple[Start, str]] = {
     "nginx, lenient": (_nginx, "ignore_invalid_headers off; underscores_in_headers on; merge_slashes off;"),
     "haproxy": (_haproxy, ""),
     "haproxy, lenient": (_haproxy, "option accept-invalid-http-request"),
+    "haproxy, to HTTP/2": (partial(_haproxy, to_gateway="proto h2"), "option accept-invalid-http-request"),
 }
 """How each is started, and what makes it let through more than it wants to."""
 

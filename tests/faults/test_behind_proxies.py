@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ezai.config import AnthropicUpstream, Config, RouteConfig, TargetConfig
+from ezai.config import AnthropicUpstream, Config, RouteConfig, ServerConfig, TargetConfig
 from ezai.lab.mock import Mock, mock_upstream
 from ezai.system import SystemClock
 from tests.conformance.gateway import TICK_S, run, serving
@@ -38,6 +38,7 @@ async def proxied(name: str, folder: Path, behaviour: str) -> AsyncIterator[tupl
     """An upstream, a gateway before it, a proxy before that: the upstream, and the proxy's URL."""
     async with mock_upstream(behaviour) as upstream:
         config = Config(
+            server=ServerConfig(http2=True),
             upstreams=[AnthropicUpstream(name="far", base_url=upstream.url, api_key="k", proxy="none")],
             routes=[RouteConfig(model="*", targets=[TargetConfig(upstream="far")])],
         )

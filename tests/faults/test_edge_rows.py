@@ -179,7 +179,12 @@ SMUGGLING = {
     "HTTP/1.1x": b"GET /v1/models HTTP/1.1x\r\nhost: 127.0.0.1\r\n\r\n",
     "chunked in HTTP/1.0": b"POST /v1/messages HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "upgrade": head("connection: Upgrade", "upgrade: h2c", "content-length: 3") + b"abc",
+    "upgrade around two lengths": head("connection: Upgrade", "upgrade: h2c", "content-length: 3", "content-length: 4")
+    + b"abc",
+    "upgrade around length and coding": head(
+        "connection: Upgrade", "upgrade: h2c", "content-length: 3", "transfer-encoding: chunked"
+    )
+    + CHUNKED,
     "CONNECT": b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n",
     "bytes in the path": b"GET /\xff HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",
     "TLS hello": bytes.fromhex("160301020001") + b"\x00" * 50,

@@ -266,18 +266,89 @@ def test_a_connection_is_closed_when_it_is_asked_for(more: str, run: Run) -> Non
     run(test())
 
 
-def test_a_request_that_offers_an_upgrade_is_served_or_refused_as_that(run: Run) -> None:
-    """`curl --http2` and Java's client offer one with every request. Its body is never lost on the way."""
+OFFERS = {
+    "h2c": "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+    "websocket": "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n",
+    "several": "upgrade: h2c\r\nconnection: upgrade\r\nupgrade: TLS/1.0, x\r\n",
+}
+"""`curl --http2` and Java's client offer the first with every request."""
+
+offered = pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+
+
+def chunked(body: bytes, more: str) -> bytes:
+    """A good request whose body comes in chunks of ten bytes."""
+    head, _, _ = post(more=more + "transfer-encoding: chunked\r\n").rpartition(b"content-length")
+    pieces = [body[at : at + 10] for at in range(0, len(body), 10)]
+    return head + b"\r\n" + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+
+
+@offered
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
+def test_an_offer_of_an_upgrade_is_not_taken_and_its_request_served(offer: str, is_chunked: bool, run: Run) -> None:
+    """RFC 9110 section 7.8. What stands behind it is the next request, as if there had been no offer."""
 
     async def test() -> None:
-        offer = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+        body = UNARY.partition(b"\r\n\r\n")[2]
+        asked = chunked(body, offer) if is_chunked else post(more=offer)
+        async with gateway(hello("1"), hello("2"), hello("3")) as running, connected(running) as client:
+            client.send(asked + asked + get("/healthz"))
+            for text in ("1", "2"):
+                answer = await client.answer()
+                assert (answer.status, answer.json()["content"][0]["text"]) == (200, text)
+                assert "upgrade" not in answer.headers
+            assert (await client.answer()).json() == {"status": "ok"}
+            client.send(UNARY)
+            assert (await client.answer()).status == 200
+
+    run(test())
+
+
+@offered
+def test_an_offer_of_an_upgrade_may_come_byte_by_byte(offer: str, run: Run) -> None:
+    async def test() -> None:
         async with gateway(hello()) as running, connected(running) as client:
-            client.send(post(more=offer))
-            answer = await client.answer()
-            holds_our_shape(answer)
-            if answer.status != 200:
-                assert "upgrade" in answer.json()["error"]["message"].lower()
-                assert await client.rest() == b""
+            for byte in post(more=offer):
+                client.send(bytes([byte]))
+                await asyncio.sleep(0)
+            assert (await client.answer()).status == 200
+            assert len(running.upstream.requests) == 1
+
+    run(test())
+
+
+@offered
+def test_a_request_without_a_body_that_offers_an_upgrade(offer: str, run: Run) -> None:
+    async def test() -> None:
+        async with gateway() as running, connected(running) as client:
+            asked = get("/healthz").replace(b"\r\n\r\n", b"\r\n" + offer.encode() + b"\r\n")
+            client.send(asked + asked.replace(b"GET", b"HEAD") + get("/readyz"))
+            assert (await client.answer()).json() == {"status": "ok"}
+            assert (await client.answer(to_head=True)).status == 200
+            assert (await client.answer()).json() == {"status": "ready"}
+
+    run(test())
+
+
+def test_thousands_of_offers_in_one_read_are_all_declined(run: Run) -> None:
+    async def test() -> None:
+        asked = b"GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"
+        async with gateway() as running, connected(running) as client:
+            client.send(asked * 3000)
+            for _ in range(3000):
+                assert (await client.answer()).status == 200
+
+    run(test())
+
+
+def test_a_client_that_offers_an_upgrade_and_waits_for_permission_to_send_its_body_gets_it(run: Run) -> None:
+    async def test() -> None:
+        async with gateway(hello()) as running, connected(running) as client:
+            head, _, body = post(more=OFFERS["h2c"] + "expect: 100-continue\r\n").partition(b"\r\n\r\n")
+            client.send(head + b"\r\n\r\n")
+            assert await client.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.send(body)
+            assert (await client.answer()).status == 200
 
     run(test())
 

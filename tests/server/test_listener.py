@@ -18,11 +18,12 @@ from ezai.errors import SetupError
 from ezai.models.reference import LocalModel
 from ezai.pipeline.driver import StreamRegistry
 from ezai.server import listener as listener_module
-from ezai.server.listener import Listener, bind
+from ezai.server.binding import bind
+from ezai.server.listener import Listener
 from ezai.system import SystemClock
 from ezai.upstreams.embedded import EmbeddedEndpoint
 from tests.canary import UPSTREAM_KEY
-from tests.conformance.gateway import STREAM
+from tests.conformance.gateway import STREAM, hello
 from tests.pipeline.fakes import FakeClock, FakeKeys, FakeLedger, chunk
 from tests.raw_client import RawClient, raw_client
 from tests.server.test_edge import (
@@ -38,6 +39,8 @@ from tests.server.test_edge import (
     until_stalled,
 )
 from tests.upstreams.http.scripted import EOF, HOLD, OK, Script, ScriptedServer, scripted_server
+
+HELLO = hello()
 
 
 @pytest.fixture(params=LOOPS)
@@ -85,7 +88,7 @@ async def served(*scripts: Script) -> AsyncIterator[Served]:
         embedded = Embedded(LocalModel(Path("unused"), None, None), "up", 8192, lambda: endpoint)
         gateway = build(config, FakeKeys(), FakeLedger(), embedded, SystemClock())
         clock = FakeClock()
-        listener = Listener(gateway.data_plane, replace(gateway.edge, clock=clock))
+        listener = Listener(gateway.data_plane, replace(gateway.edge, clock=clock, http2=True))
         listening = bind("127.0.0.1", 0)
         port = listening.getsockname()[1]
         await listener.start(listening)
@@ -260,6 +263,87 @@ def test_a_finished_answer_is_written_whole_before_the_connection_closes(run: Ru
             answer = await client.answer()
             assert answer.json()["content"][0]["text"] == text
             await stopping
+
+    run(test())
+
+
+# Retiring.
+
+
+def test_retiring_accepts_no_more_and_answers_who_is_there(run: Run) -> None:
+    """A client that asks on its open connection is answered, and told that it was the last time."""
+
+    async def test() -> None:
+        async with served() as one, one.connected() as asked, one.connected() as asks_again:
+            asks_again.send(get("/healthz"))
+            assert "connection" not in (await asks_again.answer()).headers
+            one.listener.retire(3600)
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", one.port)
+            for client in (asked, asks_again):
+                client.send(get("/healthz"))
+                answer = await client.answer()
+                assert (answer.status, answer.headers["connection"]) == (200, "close")
+                assert await client.rest() == b""
+
+    run(test())
+
+
+def test_retiring_closes_what_was_idle_for_long(run: Run) -> None:
+    async def test() -> None:
+        async with served() as one, one.connected() as idle:
+            idle.send(get("/healthz"))
+            await idle.answer()
+            one.listener.retire(0)
+            assert await idle.rest() == b""
+            gone = asyncio.get_running_loop().create_task(one.listener.wait_gone())
+            one.clock.advance(1)
+            await gone
+
+    run(test())
+
+
+def test_retiring_lets_a_request_that_is_on_its_way_be_the_last(run: Run) -> None:
+    async def test() -> None:
+        async with served(HELLO) as one, one.connected() as client:
+            await client.sent(UNARY[:50])
+            async with one.connected() as other:
+                other.send(get("/healthz"))
+                await other.answer()
+            one.listener.retire(3600)
+            client.send(UNARY[50:])
+            answer = await client.answer()
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            assert await client.rest() == b""
+
+    run(test())
+
+
+def test_retiring_leaves_a_running_stream_and_the_request_behind_it(run: Run) -> None:
+    """Its head is out, so the connection is kept once more; what is asked then is told to be the last."""
+
+    async def test() -> None:
+        rest = chunk(" of it") + chunk(finish="stop")
+        async with served([STREAM + chunk("Half"), HOLD, rest, EOF], HELLO) as one, one.connected() as client:
+            client.send(STREAMED)
+            await client.until(b'"Half"')
+            one.listener.retire(3600)
+            one.upstream.peers[0].go()
+            assert b"message_stop" in await client.rest_of_answer()
+            client.send(UNARY)
+            answer = await client.answer()
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+    run(test())
+
+
+def test_retiring_twice_or_before_the_start_is_retiring(run: Run) -> None:
+    async def test() -> None:
+        gateway = build(Config(), FakeKeys(), FakeLedger(), None, SystemClock())
+        Listener(gateway.data_plane, gateway.edge).retire(1)
+        async with served() as one:
+            one.listener.retire(1)
+            one.listener.retire(1)
 
     run(test())
 

@@ -127,6 +127,7 @@ def test_a_reader_that_leaves_the_end_lying_is_cut_off_too() -> None:
         async with scene(queue_kib=64 * 1024) as talk:
             await until(lambda: bool(talk.ledger.settlements))
             assert talk.ledger.settlements[0].end.cause == "finished"
+            await talk.blocked()
             talk.clock.advance(0.25)
             talk.clock.advance(STALL_S)
             talk.client.read_again()

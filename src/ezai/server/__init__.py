@@ -1,7 +1,11 @@
 """The HTTP edge in.
 
 edge.py        the HTTP/1.1 protocol: ours on uvicorn's, so that every answer has our shape
-listener.py    binding, the date header, stopping
+http2/         HTTP/2, for the clients that speak it
+tls.py         the gateway's certificate
+reader_watch.py  telling a stopped reader from a slow one
+binding.py     binding a socket
+listener.py    accepting, the date header, stopping
 dataplane.py   the ASGI callable for /v1 and the probes: routes, authentication, errors
 body.py        receiving a request body: counted, decoded
 exchange.py    one HTTP request and its answer, over ASGI

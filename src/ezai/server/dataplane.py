@@ -29,6 +29,7 @@ from ezai.protocol.anthropic.requests import (
     read_count_request,
     read_facts,
     read_request,
+    wants_beta,
 )
 from ezai.server.body import ClientLeft, Receive
 from ezai.server.exchange import Exchange, Scope, Send
@@ -57,7 +58,7 @@ class DataPlaneSettings:
     body_limit_bytes: int
     strict_version: bool
     models: Sequence[ListedModel]
-    render_metrics: Callable[[], bytes]
+    render_metrics: Callable[[], Awaitable[bytes]]
     metrics_type: bytes
 
 
@@ -166,6 +167,7 @@ class DataPlane:
             message = read(body)
         if self._settings.strict_version:
             check_version(exchange.header(b"anthropic-version"), message.facts.names)
+        message.beta = wants_beta(exchange.query)
         return GatewayRequest(exchange.request_id, key, message, exchange.headers)
 
     # Models.
@@ -201,7 +203,7 @@ class DataPlane:
         if not self.ports.keys.has_keys():
             check_host(exchange.header(b"host"))
         headers = [(b"content-type", self._settings.metrics_type)]
-        await exchange.answer(200, headers, self._settings.render_metrics())
+        await exchange.answer(200, headers, await self._settings.render_metrics())
 
 
 def _speaks_anthropic(exchange: Exchange) -> bool:

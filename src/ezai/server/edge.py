@@ -4,6 +4,8 @@ What is added to it, and why:
 
 - limits on the head, and times for the receipt of a request: uvicorn has neither (Kludex/uvicorn#157);
 - strictness where llhttp is lenient: the hosts, the version, any transfer coding but chunked;
+- offers of an upgrade are not taken, where uvicorn would lose the request's body;
+- a client that speaks HTTP/2 is handed over to `ezai.server.http2` at its first bytes;
 - every answer in our shape: what is refused here is JSON with a `request-id`, not plain text;
 - reading goes on, bounded, while an answer runs, so that a client that leaves is seen also behind a request that it
   has pipelined;
@@ -13,12 +15,10 @@ What is added to it, and why:
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import sys
-import termios
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -28,11 +28,18 @@ from ezai.protocol.anthropic.answers import error_body
 from ezai.protocol.end import Cause
 from ezai.server.direct_line import DIRECT_LINE, DirectLine
 from ezai.server.exchange import OVER_CAPACITY
+from ezai.server.reader_watch import ReaderWatch
+
+if TYPE_CHECKING:
+    import ssl
 
 MAX_FIELDS = 100  # as HAProxy's tune.http.maxhdr; SDKs send about twenty
 HEAD_RECEIPT_S = 10.0  # as HAProxy's guide against slow clients; a head is one packet
+KEEP_ALIVE_S = 75  # as nginx, which SDKs' pools expect
 PIPELINED_BYTES = 64 * 1024
 """What is read behind a running answer before reading pauses after all."""
+HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What the bytes of a client begin with that speaks HTTP/2 (RFC 9113 section 3.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class EdgeSettings:
     connection_limit: int = 4000
     queue_bytes: int = 256 * 1024
     reader_stall_s: float = 60.0
+    http2: bool = False
+    tls: ssl.SSLContext | None = None
 
     @property
     def head_receipt_s(self) -> float:
@@ -60,6 +69,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._edge = edge
         self._refusal: RequestError | None = None
         self._refused = False
+        self._retiring = False
         self._in_head = True
         self._head_bytes = 0
         self._fields_bytes = 0
@@ -69,16 +79,30 @@ class EdgeProtocol(HttpToolsProtocol):
         self._serving: RequestResponseCycle | None = None
         self._line: DirectLine | None = None
         self._stalled = False
-        self._untaken_bytes: int | None = None
-        self._taken_at = 0.0
+        self._reader = ReaderWatch(edge.reader_stall_s)
+        self._declines_upgrade = False
+        self._opening: bytes | None = None
+
+    def retire(self, linger_s: int) -> None:
+        """End the connection with the next answer whose head is not sent yet, or after so long without a request."""
+        self._retiring = True
+        self.timeout_keep_alive = linger_s
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = self.loop.call_later(linger_s, self.timeout_keep_alive_handler)
+        if self._serving is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     # The life of a connection.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self._deadline = self._edge.clock.now() + self._edge.head_receipt_s
-        transport.set_write_buffer_limits(high=self._edge.queue_bytes)
+        # Below the limit, for what an upstream sent in one read may come on top.
+        transport.set_write_buffer_limits(high=self._edge.queue_bytes * 3 // 4)
         self.app_state[OVER_CAPACITY] = len(self.connections) > self._edge.connection_limit
+        if self._edge.http2:
+            self._choose(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -98,10 +122,13 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._refused:
             return  # it was told why; what it still sends means nothing
         if self._in_head:
+            if self._opening is not None and not (data := self._opened(data)):
+                return
             self._head_bytes += len(data)
         if self.pipeline:
             self._bound_pipeline(len(data))
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._in_head and self._head_bytes > self._edge.head_limit_bytes:
             self._refuse(self._too_large())
 
@@ -119,24 +146,82 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._untaken_bytes = None  # there is room again: the reader took something
+        self._reader.forget()  # there is room again: the reader took something
 
     def _check_reader(self, now: float) -> None:
-        """Whoever takes a byte now and then is served, however slowly.
-
-        While an answer runs and its queue has room nobody waits for the reader. What the kernel still holds counts
-        too: it reports room in large steps, and a slow reader may take minutes for one.
-        """
+        """While an answer runs and its queue has room nobody waits for the reader."""
         unsent = self.transport.get_write_buffer_size()
         if not unsent or (self._answering() and not self.flow.write_paused):
-            self._untaken_bytes = None
-            return
-        untaken = unsent + _unacknowledged_bytes(self.transport)
-        if self._untaken_bytes is None or untaken < self._untaken_bytes:
-            self._untaken_bytes, self._taken_at = untaken, now
-        elif now >= self._taken_at + self._edge.reader_stall_s:
+            self._reader.forget()
+        elif self._reader.has_stopped(self.transport, now):
             self._stalled = True
             self.transport.abort()
+
+    # Which version of HTTP: decided once, by what TLS agreed on, or by the first bytes.
+
+    def _choose(self, transport: asyncio.Transport) -> None:
+        secured = transport.get_extra_info("ssl_object")
+        if secured is None:
+            self._opening = b""
+        elif secured.selected_alpn_protocol() == "h2":
+            self._speak_http2(b"")
+
+    def _opened(self, data: bytes) -> bytes:
+        """The first bytes, once it is known that they are HTTP/1.1; nothing while it is not, or when they are not."""
+        opening, self._opening = (self._opening or b"") + data, None
+        if opening.startswith(HTTP2_PREFACE):
+            self._speak_http2(opening)
+            return b""
+        if HTTP2_PREFACE.startswith(opening):
+            self._opening, self._head_bytes = opening, len(opening)
+            return b""
+        self._head_bytes = 0
+        return opening
+
+    def _speak_http2(self, opening: bytes) -> None:
+        """Hand the connection over. What HTTP/2 is made of is imported when the first client speaks it."""
+        from ezai.server.http2.protocol import Http2Protocol
+
+        self.connections.discard(self)
+        successor = Http2Protocol(self._edge, self.app, self.server_state, self.app_state)
+        if self._retiring:
+            successor.retire(self.timeout_keep_alive)
+        self.transport.set_protocol(successor)
+        successor.connection_made(self.transport)
+        if opening:
+            successor.data_received(opening)
+
+    # Parsing, and upgrades, which are declined by taking no notice (RFC 9110 section 7.8).
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offered:
+            self._decline_upgrades(memoryview(data)[offered.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _decline_upgrades(self, rest: memoryview) -> None:
+        """Parse from where the parser has stopped, which is behind the head of a request that offers an upgrade."""
+        while True:
+            try:
+                self._begin_again()
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as offered:
+                rest = rest[offered.args[0] :]
+            except httptools.HttpParserError:
+                return self.send_400_response("")
+            else:
+                return None
+
+    def _begin_again(self) -> None:
+        """Show the head that was read to a new parser, less the offer, so that the body is parsed as one."""
+        self._declines_upgrade = False
+        fields = b"".join(b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade")
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.parser.feed_data(line + fields + b"\r\n")
 
     # One request, as the parser sees it.
 
@@ -158,14 +243,21 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if problem := _problem_of(self.headers, self.parser.get_http_version(), self.parser.should_upgrade()):
+        if problem := _problem_of(self.headers, self.parser.get_http_version(), self.parser.get_method()):
             self._stop_parsing(InvalidRequest(problem))
+        if self.parser.should_upgrade():
+            self._declines_upgrade = True
+            return
         self._deadline = self._began + self._edge.receipt_s
         super().on_headers_complete()
+        if self._retiring:
+            self.cycle.keep_alive = False
         if self.pipeline and self._pipelined_bytes <= PIPELINED_BYTES:
             self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
+        if self._declines_upgrade:
+            return
         self._in_head, self._head_bytes = True, 0
         self._deadline = None
         super().on_message_complete()
@@ -236,19 +328,10 @@ class EdgeProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
 
-def _unacknowledged_bytes(transport: asyncio.Transport) -> int:
-    """What the kernel holds for the other side, sent or not; 0 where the system does not tell."""
-    try:
-        told = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:
-        return 0
-    return int.from_bytes(told, sys.byteorder)
-
-
-def _problem_of(headers: list[tuple[bytes, bytes]], version: str, upgrades: bool) -> str | None:
+def _problem_of(headers: list[tuple[bytes, bytes]], version: str, method: bytes) -> str | None:
     """What llhttp takes and a gateway must not, because another reader of the same bytes might see it otherwise."""
-    if upgrades:
-        return "An upgrade to another protocol is not offered; send plain HTTP/1.1."
+    if method == b"CONNECT":
+        return "A tunnel is not offered; send plain HTTP/1.1."
     if version not in {"1.0", "1.1"}:
         return f"HTTP/{version} is not offered here; send HTTP/1.1."
     hosts = sum(name == b"host" for name, _ in headers)

@@ -1,4 +1,4 @@
-"""Binding, accepting, stopping: what uvicorn's own server does, less its signals, its polling and its exit rules.
+"""Accepting and stopping: what uvicorn's own server does, less its signals, its polling and its exit rules.
 
 uvicorn's `Server` waits for streams without telling them, then cancels them without awaiting; the gateway ends its
 streams itself first, so here stopping is: accept no more, let what still flushes go, cut the rest.
@@ -9,24 +9,48 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from typing import TYPE_CHECKING, Protocol, cast
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from ezai.errors import SetupError
-from ezai.server.dataplane import DataPlane
-from ezai.server.edge import EdgeProtocol, EdgeSettings
+from ezai.server.body import Receive
+from ezai.server.edge import HEAD_RECEIPT_S, KEEP_ALIVE_S, EdgeProtocol, EdgeSettings
+from ezai.server.exchange import Scope, Send
 
-KEEP_ALIVE_S = 75
+if TYPE_CHECKING:
+    import ssl
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
 BACKLOG = 2048
 FLUSH_S = 1.0
 
 
-class Listener:
-    """The listening side of one process. `start`, then `stop`."""
+class Connection(Protocol):
+    """What a connection is for its listener, whichever HTTP it speaks."""
 
-    def __init__(self, app: DataPlane, edge: EdgeSettings) -> None:
+    transport: asyncio.Transport | None
+
+    def check(self, now: float) -> None:
+        """The clock's tick."""
+        ...
+
+    def retire(self, linger_s: int) -> None:
+        """End with the next answer, or after so long without a request."""
+        ...
+
+    def shutdown(self) -> None:
+        """Take no more requests, and close once what runs is over."""
+        ...
+
+
+class Listener:
+    """The listening side of one process. `start`, then `stop`, with `retire` between them where there is time."""
+
+    def __init__(self, app: App, edge: EdgeSettings) -> None:
         self._config = Config(
             app,
             interface="asgi3",
@@ -41,9 +65,12 @@ class Listener:
         )
         self._config.load()
         self._state = ServerState()
-        self._edge = edge
+        self.edge = edge
+        """What the next connection is held to; those that are open keep what they began with."""
         self._clock = edge.clock
         self._server: asyncio.Server | None = None
+        self._linger_s: int | None = None
+        self._all_gone = asyncio.Event()
         self._date_second = 0
 
     async def start(self, listening: socket.socket) -> None:
@@ -52,7 +79,33 @@ class Listener:
         logging.getLogger("uvicorn.error").propagate = True
         self.check(0)
         self._clock.watch(self)
-        self._server = await loop.create_server(self._protocol, sock=listening, backlog=BACKLOG)
+        tls = self.edge.tls
+        if tls is not None:
+            tls.sni_callback = self._show_certificate
+        self._server = await loop.create_server(
+            self._protocol,
+            sock=listening,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else HEAD_RECEIPT_S,
+        )
+
+    def retire(self, linger_s: int) -> None:
+        """Accept no more connections, and end those that are open with their next answer.
+
+        A client that asks on an open connection is answered, and told that it was the last time; one that has asked
+        nothing for `linger_s` seconds is hung up on.
+        """
+        if self._server is None or self._linger_s is not None:
+            return
+        self._linger_s = linger_s
+        self._server.close()
+        for connection in self._connections():
+            connection.retire(linger_s)
+
+    async def wait_gone(self) -> None:
+        """Return when no connection is open, a tick later at most; only after `retire`."""
+        await self._all_gone.wait()
 
     async def stop(self) -> None:
         """Close the listening socket and every connection; returns when all of them are gone."""
@@ -60,52 +113,41 @@ class Listener:
         if self._server is None:
             return
         self._server.close()
-        for connection in tuple(self._state.connections):
+        for connection in self._connections():
             connection.shutdown()
         await self._gone(FLUSH_S)
-        for connection in tuple(self._state.connections):
+        for connection in self._connections():
             if connection.transport is not None:
                 connection.transport.abort()
         await self._gone(FLUSH_S)
 
     def check(self, now: float) -> None:
         """The clock's tick: the date header of all answers, and the receipt of requests that are on their way."""
-        for connection in tuple(self._state.connections):
-            if isinstance(connection, EdgeProtocol):
-                connection.check(now)
+        for connection in self._connections():
+            connection.check(now)
+        if self._linger_s is not None and not self._state.connections:
+            self._all_gone.set()
         second = int(self._clock.epoch())
         if second != self._date_second:
             self._date_second = second
             self._state.default_headers = [(b"date", formatdate(second, usegmt=True).encode())]
 
+    def _show_certificate(self, handshake: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
+        """Called in each handshake: the certificate of now, which may have been renewed since the start."""
+        if self.edge.tls is not None:
+            handshake.context = self.edge.tls
+
+    def _connections(self) -> tuple[Connection, ...]:
+        return cast("tuple[Connection, ...]", tuple(self._state.connections))
+
     def _protocol(self) -> EdgeProtocol:
-        return EdgeProtocol(self._edge, config=self._config, server_state=self._state, app_state={})
+        connection = EdgeProtocol(self.edge, config=self._config, server_state=self._state, app_state={})
+        if self._linger_s is not None:  # it was accepted at the last moment
+            connection.retire(self._linger_s)
+        return connection
 
     async def _gone(self, timeout_s: float) -> None:
         """Wait until the answers that run are written and their tasks are done, for a bounded time."""
         tasks = set(self._state.tasks)
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket's bound half. Raises `SetupError` that says what to do."""
-    try:
-        if not host:
-            raise UnicodeError("it is empty")
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError as error:
-        raise SetupError(f"The address {host!r} is not known ({error.strerror}); choose another --host.") from None
-    except UnicodeError:
-        raise SetupError(f"{host!r} is no name of a host; choose another --host.") from None
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except OSError as error:
-        listening.close()
-        raise SetupError(
-            f"{host}:{port} cannot be listened on ({error.strerror}); stop what uses it, or choose another --port."
-        ) from None
-    listening.setblocking(False)
-    return listening
