@@ -17,17 +17,21 @@ Every error says what was wrong, where, and how to mend it, in words a caller ca
         ├── HeadersTooLarge            431 invalid_request_error
         ├── RateLimited                429 rate_limit_error
         ├── Overloaded                 529 overloaded_error
+        │   ├── NoTargetReady          529, every target of the route is out for now
         │   └── Draining               529, the gateway is shutting down
         ├── InternalError              500 api_error, ours
         ├── Stopped                    409 conflict_error, the stream was stopped by id
         └── UpstreamError              502 api_error, theirs
             ├── UpstreamUnreachable    connect or TLS failed: nothing was sent
+            │   └── UpstreamStarting   529 overloaded_error, the embedded model is being started
             ├── UpstreamMalformed      it broke HTTP, SSE, UTF-8 or JSON
             │   └── IllegalStream      a known event in an order that breaks an SDK
             ├── UpstreamTruncated      its stream ended before the end was told
             ├── UpstreamTimeout        504 timeout_error, a phase ran out
             │   └── UpstreamStalled    silence inside a running stream
             └── UpstreamRefused        it answered with an error of its own, before or in its stream
+                ├── ContextRefused     the prompt does not fit its model, in its own words
+                └── ContentRefused     it will not answer what was said
 
 A `RequestError` is raised before the answer begins and rendered as a JSON body with its status; after that it
 is rendered as one `event: error`. Either way `wire_type` and `error_code` are the same.
@@ -192,6 +196,12 @@ class Overloaded(RequestError):
     status, wire_type, code = 529, "overloaded_error", "overloaded"
 
 
+class NoTargetReady(Overloaded):
+    """Every target of the route has its breaker open or cools down; `retry_after_s` is until one may be asked."""
+
+    code = "no_target_ready"
+
+
 class Draining(Overloaded):
     """The gateway is shutting down; another instance, or this one in a moment, will serve."""
 
@@ -218,6 +228,12 @@ class UpstreamUnreachable(UpstreamError):
     """No connection could be made: nothing was sent, so asking again is safe."""
 
     code = "upstream_unreachable"
+
+
+class UpstreamStarting(UpstreamUnreachable):
+    """The embedded model's process is being started: nothing was sent, and trying again soon is right."""
+
+    status, wire_type, code = 529, "overloaded_error", "upstream_starting"
 
 
 class UpstreamMalformed(UpstreamError):
@@ -288,3 +304,19 @@ class UpstreamRefused(UpstreamError):
     @property
     def error_type(self) -> str:
         return self.refused_type
+
+
+class ContextRefused(UpstreamRefused):
+    """The prompt, or what was asked for with it, does not fit the model; said in the upstream's own words.
+
+    `context_tokens` is how much does fit, where those words tell.
+    """
+
+    code = "context_overflow"
+    context_tokens: int | None = None
+
+
+class ContentRefused(UpstreamRefused):
+    """The upstream will not answer what was said. Nobody else is asked for it: that would go around its rules."""
+
+    code = "content_refused"

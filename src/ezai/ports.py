@@ -6,13 +6,16 @@ tests stand in `tests/pipeline/fakes.py` and keep the same promises.
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+from ezai.policy.breaker import COOL_DOWN_S, Condition, Conduct, Standing
 from ezai.policy.keys import Credentials, VirtualKey
 from ezai.policy.pricing import Price, Tariff
-from ezai.policy.routing import Route
+from ezai.policy.retry_budget import RetryBudget
+from ezai.policy.routing import Route, Target
 from ezai.protocol.end import End
 from ezai.translate.base import Headers, UpstreamFacts, UpstreamRequest
 
@@ -30,6 +33,8 @@ __all__ = [
     "Outcome",
     "Ports",
     "Prices",
+    "TargetReport",
+    "TargetState",
     "Timeouts",
     "Upstream",
     "UpstreamFacts",
@@ -49,6 +54,10 @@ class Timeouts:
     first_event: float = 300.0
     idle: float = 120.0
     total: float = 3600.0
+
+    def overridden(self, phases: Sequence[tuple[str, float]]) -> Timeouts:
+        """The same with these phases changed (`[[routes]] timeouts`)."""
+        return replace(self, **dict(phases)) if phases else self
 
 
 class Exchange(Protocol):
@@ -75,6 +84,13 @@ class Exchange(Protocol):
         Returns True once `sink` has returned False: it has had enough, and gets no more. Returns False when the body
         is complete. Raises as iterating does, and what `sink` raises. Cancelling it loses no byte: iterating or
         pouring may be resumed, and after a cancellation nothing more is given to `sink`.
+        """
+        ...
+
+    def hold(self) -> None:
+        """Take nothing more from the upstream until somebody iterates or pours again: there is no room for it.
+
+        Never waits. What it has sent already may still arrive.
         """
         ...
 
@@ -148,11 +164,12 @@ class AttemptIntent:
 
 @dataclass(frozen=True, slots=True)
 class AttemptSettlement:
-    """How an attempt ended. `final` says that it is the request's last one, whose end the client was told."""
+    """How an attempt ended, and with the last one how its request did."""
 
     intent: AttemptIntent
     end: End
-    final: bool
+    request_cause: str | None
+    """Of the last attempt of a request: what the client was told. None: another attempt follows."""
     first_event_after_s: float | None
     duration_s: float
     upstream_request_id: str | None
@@ -177,6 +194,39 @@ class Ledger(Protocol):
 
         Raises `Overloaded` where the record cannot be kept. Cancelling the wait does not take it back.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """A target's state, for those who look: `/metrics`, `ezai check`. `model` is empty where any may be asked for."""
+
+    upstream: str
+    model: str
+    condition: Condition
+    failures: int
+    """In a row."""
+    ready_in_s: float
+    """Until it may be asked; 0 when it may be now."""
+
+
+class TargetState(Protocol):
+    """What is known of how targets do, shared by all requests. Nothing here waits."""
+
+    def standing(self, target: Target) -> Standing:
+        """How it does now."""
+        ...
+
+    def asking(self, target: Target) -> int:
+        """An attempt begins. Returns its ticket, for `note`; at an open breaker it may be the probe."""
+        ...
+
+    def note(self, target: Target, ticket: int, conduct: Conduct, *, cool_s: float = COOL_DOWN_S) -> None:
+        """What came of it: once at its first event (`SPOKE`), and once at its end. `cool_s` is for `RATE_LIMITED`."""
+        ...
+
+    def report(self) -> Sequence[TargetReport]:
+        """Every target of the configuration, in its order."""
         ...
 
 
@@ -208,6 +258,8 @@ class Outcome:
     attempts: int = 0
     first_event_after_s: float | None = None
     end: End | None = None
+    tries: tuple[tuple[str, str], ...] = ()
+    """Upstream and cause of each attempt, in order."""
 
 
 class Observer(Protocol):
@@ -280,7 +332,15 @@ class Ports:
     clock: Clock
     ids: Ids
     offload: Offload
+    target_state: TargetState
+    retry_budget: RetryBudget
     event_limit_bytes: int = 8 * 1024 * 1024
     observers: tuple[Observer, ...] = ()
     commit_after_s: float = 10.0
     keep_alive_s: float = 10.0
+    chance: Callable[[], float] = random.random
+    """Random numbers from 0 to 1, for spreading what would else happen together."""
+
+    def timeouts_of(self, route: Route, target: Target) -> Timeouts:
+        """What holds for an attempt at a target of the route: the route's own phases above the upstream's."""
+        return self.timeouts[target.upstream].overridden(route.timeouts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +27,8 @@ from ezai.models.reference import LocalModel
 from ezai.pipeline.driver import StreamRegistry
 from ezai.ports import KeyStore, Ledger
 from ezai.protocol.sse import SseDecoder, parse_frame
-from ezai.server.listener import Listener, bind
+from ezai.server.binding import bind
+from ezai.server.listener import Listener
 from ezai.system import SystemClock
 from ezai.upstreams.embedded import EmbeddedEndpoint
 from tests import canary
@@ -73,10 +74,17 @@ class Options:
 
     keys: KeyStore = field(default_factory=FakeKeys)
     strict_version: bool = False
+    http2: bool = False
+    certificate: tuple[Path, Path] | None = None
+    """Of the gateway itself, with its key."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
+    max_retries: int = 0
+    """Of the upstream; none, so that a script is played once."""
     upstream: Callable[[str], UpstreamConfig] | None = None
     """Makes the configuration of another upstream at the scripted server's URL."""
+    next_upstream: Callable[[str], UpstreamConfig] | None = None
+    """The same for a second target behind the first, which asks the same server: it plays its next script."""
     endpoint: Callable[[], EmbeddedEndpoint | None] | None = None
 
 
@@ -137,14 +145,15 @@ async def gateway(*scripts: Script, options: Options | None = None) -> AsyncIter
     chosen = options or Options()
     async with scripted_server(*scripts) as upstream:
         config = Config(
-            server=ServerConfig(strict_version=chosen.strict_version),
+            server=ServerConfig(
+                strict_version=chosen.strict_version,
+                http2=chosen.http2,
+                tls_certificate=str(chosen.certificate[0]) if chosen.certificate else "",
+                tls_key=str(chosen.certificate[1]) if chosen.certificate else "",
+            ),
             limits=chosen.limits,
-            upstreams=[
-                chosen.upstream(upstream.url)
-                if chosen.upstream
-                else EmbeddedUpstream(name="local", timeouts=chosen.timeouts)
-            ],
-            routes=ROUTES,
+            upstreams=_upstreams(chosen, upstream.url),
+            routes=_routes(chosen),
         )
         endpoint = chosen.endpoint or (lambda: EmbeddedEndpoint(upstream.url, canary.UPSTREAM_KEY))
         model = LocalModel(Path("secret-dir/secret-name.gguf"), "smollm2-135m", 8192)
@@ -155,6 +164,18 @@ async def gateway(*scripts: Script, options: Options | None = None) -> AsyncIter
             httpx2.AsyncClient(base_url=served.url, timeout=30, headers=SHOWN) as http,
         ):
             yield Running(served.url, upstream, http, served.gateway.registry)
+
+
+def _upstreams(chosen: Options, url: str) -> list[UpstreamConfig]:
+    first = chosen.upstream(url) if chosen.upstream else EmbeddedUpstream(name="local", timeouts=chosen.timeouts)
+    made = [first, chosen.next_upstream(url)] if chosen.next_upstream else [first]
+    return [msgspec.structs.replace(item, max_retries=chosen.max_retries) for item in made]
+
+
+def _routes(chosen: Options) -> list[RouteConfig]:
+    if chosen.next_upstream is None:
+        return ROUTES
+    return [RouteConfig(model="claude-*", targets=[TargetConfig(upstream="local"), TargetConfig(upstream="next")])]
 
 
 @dataclass(frozen=True)
@@ -169,16 +190,21 @@ class Served:
 async def serving(
     config: Config, keys: KeyStore, ledger: Ledger, clock: SystemClock, child: Embedded | None = None
 ) -> AsyncIterator[Served]:
-    """The configured gateway, on a free loopback port; at the end nothing is being served any more."""
+    """The configured gateway, on a free loopback port; at the end nothing is being served any more.
+
+    All chances are at their best: no backoff takes any time.
+    """
     made = build(config, keys, ledger, child, clock)
+    made.data_plane.ports = replace(made.data_plane.ports, chance=lambda: 0.0)
     listener = Listener(made.data_plane, made.edge)
     listening = bind("127.0.0.1", 0)
     clock.start()
     await listener.start(listening)
     try:
-        yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", made)
+        scheme = "https" if config.server.tls_certificate else "http"
+        yield Served(f"{scheme}://127.0.0.1:{listening.getsockname()[1]}", made)
     finally:
-        canary.WATCH.look("the metrics", made.data_plane._settings.render_metrics())
+        canary.WATCH.look("the metrics", made.metrics.render())
         made.registry.close()
         await listener.stop()
         clock.stop()

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from anthropic import AsyncAnthropic
 
-from ezai.config import LimitsConfig, TimeoutsConfig
+from ezai.app import build
+from ezai.config import Config, LimitsConfig, OpenAIUpstream, RouteConfig, TargetConfig, TimeoutsConfig, UpstreamConfig
+from ezai.system import SystemClock
 from tests.canary import CLIENT_KEY
 from tests.conformance.gateway import STREAM, Options, gateway, run
 from tests.conformance.test_routing_and_headers import holds_the_error_shape
+from tests.pipeline.fakes import FakeKeys, FakeLedger
 from tests.upstreams.http.scripted import EOF, HOLD
 
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
@@ -113,6 +116,43 @@ def test_item_79_which_shape_for_whom(headers: dict[str, str], shape: str) -> No
             for path in ("/v1/models", "/v1/models/small"):
                 body = (await running.http.get(path, headers=headers)).json()
                 assert ("object" in body) is (shape == "openai")
+
+    run(test())
+
+
+def targets(**models: str | None) -> list[TargetConfig]:
+    return [TargetConfig(upstream=upstream, model=model or "") for upstream, model in models.items()]
+
+
+@pytest.mark.parametrize(
+    ("routes", "listed"),
+    [
+        ([RouteConfig(model="*", targets=targets(ollama="llama3.3"))], [("llama3.3", "llama3.3")]),
+        ([RouteConfig(model="*", display_name="Ours", targets=targets(ollama="llama3.3"))], [("llama3.3", "Ours")]),
+        ([RouteConfig(model="*", targets=targets(far=None))], []),  # whatever it knows, by any name
+        ([RouteConfig(model="claude-*", targets=targets(ollama="llama3.3"))], []),  # not to be asked for by its name
+        ([RouteConfig(model="llama*", targets=targets(far="x")),
+          RouteConfig(model="*", targets=targets(ollama="llama3.3"))], []),  # its name leads elsewhere
+        ([RouteConfig(model="llama3.3", display_name="Plain", targets=targets(ollama="llama3.3")),
+          RouteConfig(model="*", targets=targets(ollama="llama3.3", far="y"))], [("llama3.3", "Plain")]),
+    ],
+)  # fmt: skip
+def test_models_behind_patterns_are_listed_by_the_names_that_lead_to_them(
+    routes: list[RouteConfig], listed: list[tuple[str, str]]
+) -> None:
+    upstreams: list[UpstreamConfig] = [
+        OpenAIUpstream(name=name, base_url="http://127.0.0.1:1/v1") for name in ("ollama", "far")
+    ]
+    gateway = build(Config(upstreams=upstreams, routes=routes), FakeKeys(), FakeLedger(), None, SystemClock())
+    assert [(model.id, model.display_name) for model in gateway.models] == listed
+
+
+def test_item_80_the_shape_of_openai_has_no_pages() -> None:
+    async def test() -> None:
+        async with gateway() as running:
+            everything = (await running.http.get("/v1/models")).json()
+            for query in ("limit=1", "limit=x", "after_id=small"):
+                assert (await running.http.get(f"/v1/models?{query}")).json() == everything
 
     run(test())
 

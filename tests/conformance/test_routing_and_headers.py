@@ -93,7 +93,7 @@ def test_item_05_strict_mode_wants_a_known_version_and_holds_its_rules(
     run(test())
 
 
-def test_item_06_the_beta_query_changes_nothing() -> None:
+def test_item_06_the_beta_query_changes_nothing_of_a_translated_answer() -> None:
     async def test() -> None:
         async with gateway(hello(), hello(), as_json({"input_tokens": 7}), as_json({"input_tokens": 7})) as running:
             plain, beta = await running.post(), await running.post("/v1/messages?beta=true")

@@ -136,6 +136,30 @@ def test_item_12_headers_cross_by_pattern_and_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "crossing"),
+    [
+        ("", b""),
+        ("?beta=true", b"?beta=true"),
+        ("?api_key=secret&beta=true", b"?beta=true"),
+        ("?beta=false", b""),
+        ("?alphabeta=true", b""),
+    ],
+)
+@pytest.mark.parametrize("large", [False, True])
+def test_item_06_the_beta_query_crosses_and_no_other(query: str, crossing: bytes, large: bool) -> None:
+    async def test() -> None:
+        options = anthropic(strip_fields=["context_management"])  # so that a large body is rewritten elsewhere
+        async with gateway(as_json(ANSWER), as_json({"input_tokens": 7}), options=options) as running:
+            fields: dict[str, Any] = {"context_management": {}, "odd": "x" * (2 * 1024 * 1024 if large else 1)}
+            for path in ("/v1/messages", "/v1/messages/count_tokens"):
+                await running.post(path + query, **fields)
+                line = running.upstream.requests[-1].partition(b"\r\n")[0]
+                assert line == b"POST " + path.encode() + crossing + b" HTTP/1.1"
+
+    run(test())
+
+
+@pytest.mark.parametrize(
     ("strip", "expected"),
     [
         (["b-2025-02-02"], "a-2025-01-01, c"),

@@ -6,14 +6,16 @@
 
 Each way in which a request ended has to be said with `ends`. When the row is over, every request that was admitted is
 looked up in three places: what the client was told, the ledger's rows, the log's line. They hold one value, and it is
-the one that was said.
+the one that was said. Where there was more than one attempt, the causes of those before the last are said with it:
+
+    row.ends(FINISHED, after=["upstream_unreachable"])
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +33,7 @@ from ezai.config import (
     RouteConfig,
     TargetConfig,
     TimeoutsConfig,
+    UpstreamConfig,
 )
 from ezai.lab.mock import Behaviour, Mock, RequestRecord, mock_upstream
 from ezai.lab.mock.server import Tls
@@ -140,7 +143,10 @@ class LogLines(logging.Handler):
 
 @dataclass
 class Row:
-    """One row as it is played: a gateway at `url` before `mock`, on one wire. Made by `playing`."""
+    """One row as it is played: a gateway at `url` before `mock`, on one wire. Made by `playing`.
+
+    `next` is the second target of its route, where it has one: it answers well, unless it is told otherwise.
+    """
 
     wire: str
     url: str
@@ -150,8 +156,9 @@ class Row:
     registry: StreamRegistry
     pool: HttpClient
     """The gateway's connections to the upstream."""
+    next: Mock
     told: list[Told] = field(default_factory=list)
-    _said: list[str] = field(default_factory=list)
+    _said: list[tuple[str, list[str]]] = field(default_factory=list)
 
     @property
     def is_tap(self) -> bool:
@@ -179,9 +186,11 @@ class Row:
             client.send(request(stream=stream))
             yield client
 
-    def ends(self, *causes: str) -> None:
-        """Say how the requests so far ended that have not been spoken of, in their order."""
-        self._said += causes
+    def ends(self, *causes: str, after: Sequence[str] = ()) -> None:
+        """Say how the requests so far ended that have not been spoken of, in their order; `after` which failures of
+        earlier attempts.
+        """
+        self._said += [(cause, [*after, cause]) for cause in causes]
 
     # The upstream's side.
 
@@ -225,17 +234,23 @@ class Row:
         await self.registry.wait_empty()
         requests, attempts = self.requests(), self.attempts()
         ids = [item["id"] for item in requests]
-        assert [item["cause"] for item in requests] == self._said, "say with `ends` how each request ended"
-        assert [(item["request_id"], item["n"]) for item in attempts] == [(request_id, 1) for request_id in ids]
-        assert [item["state"] for item in attempts] == ["settled"] * len(ids)
-        assert [item["cause"] for item in attempts] == self._said
+        causes = [cause for cause, _ in self._said]
+        assert [item["cause"] for item in requests] == causes, "say with `ends` how each request ended"
+        assert [(item["request_id"], item["n"], item["cause"]) for item in attempts] == [
+            (request_id, number, cause)
+            for request_id, (_, tried) in zip(ids, self._said, strict=True)
+            for number, cause in enumerate(tried, 1)
+        ]
+        assert all(item["state"] == "settled" for item in attempts)
         assert all(item["ended_at_ms"] is not None for item in requests)
-        lines = {line["request_id"]: line["cause"] for line in self.log.lines}
+        lines = {line["request_id"]: line for line in self.log.lines}
         assert len(lines) == len(self.log.lines), "a request was told of twice"
-        assert [lines.pop(request_id) for request_id in ids] == self._said
-        assert not lines, "the log tells of requests that the ledger does not have"
+        assert [(lines[request_id]["cause"], lines[request_id]["attempts"]) for request_id in ids] == [
+            (cause, len(tried)) for cause, tried in self._said
+        ]
+        assert len(lines) == len(ids), "the log tells of requests that the ledger does not have"
         for told in self.told:
-            said = self._said[ids.index(told.request_id)]
+            said = causes[ids.index(told.request_id)]
             assert told.cause == (said if told.cause is not None else None)
 
 
@@ -249,25 +264,24 @@ async def playing(
     limits: LimitsConfig | None = None,
     tls: Tls | None = None,
     ca_file: str = "",
+    max_retries: int = 0,
+    next_wire: str | None = None,
 ) -> AsyncIterator[Row]:
-    """A row on this wire, with that new database as its ledger. `at`: another upstream's address than the mock's."""
+    """A row on this wire, with that new database as its ledger. `at`: another upstream's address than the mock's.
+
+    With `next_wire` its route has a second target, on that wire.
+    """
     log, logger = LogLines(), logging.getLogger("ezai.requests")
     clock = SystemClock(TICK_S)
     folder = database.parent
-    async with mock_upstream(*behaviours, tls=tls) as mock:
-        kind = AnthropicUpstream if wire == "anthropic" else OpenAIUpstream
-        upstream = kind(
-            name="up",
-            base_url=at or mock.url,
-            api_key=UPSTREAM_KEY,
-            proxy="none",
-            ca_file=ca_file,
-            timeouts=timeouts or TimeoutsConfig(),
-        )
+    async with mock_upstream(*behaviours, tls=tls) as mock, mock_upstream("tokens=2") as second:
+        upstreams = [_upstream("up", wire, at or mock.url, timeouts, ca_file=ca_file, max_retries=max_retries)]
+        if next_wire is not None:
+            upstreams.append(_upstream("next", next_wire, second.url, timeouts))
         config = Config(
             limits=limits or LimitsConfig(),
-            upstreams=[upstream],
-            routes=[RouteConfig(model="claude-*", targets=[TargetConfig(upstream="up")])],
+            upstreams=upstreams,
+            routes=[RouteConfig(model="claude-*", targets=[TargetConfig(upstream=item.name) for item in upstreams])],
             prices={"claude-test": PRICE},
             data_dir=folder,
         )
@@ -277,12 +291,20 @@ async def playing(
             async with serving(config, store.keys, store.ledger, clock) as served:
                 made = served.gateway.upstreams[0]
                 assert not isinstance(made, EmbeddedUpstream)
-                row = Row(wire, served.url, mock, database, log, served.gateway.registry, made._client)
+                row = Row(wire, served.url, mock, database, log, served.gateway.registry, made._client, second)
                 yield row
                 await row.check()
         finally:
             logger.removeHandler(log)
             await store.aclose()
+
+
+def _upstream(name: str, wire: str, url: str, timeouts: TimeoutsConfig | None, **options: Any) -> UpstreamConfig:
+    kind = AnthropicUpstream if wire == "anthropic" else OpenAIUpstream
+    given = {"max_retries": 0, **options}
+    return kind(
+        name=name, base_url=url, api_key=UPSTREAM_KEY, proxy="none", timeouts=timeouts or TimeoutsConfig(), **given
+    )
 
 
 class Rows:

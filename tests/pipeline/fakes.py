@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -21,12 +21,16 @@ from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.stream import Head
 from ezai.policy.keys import Credentials, VirtualKey
 from ezai.policy.pricing import Price, Tariff
+from ezai.policy.retry_budget import RetryBudget
 from ezai.policy.routing import Route, Target
-from ezai.ports import AttemptIntent, AttemptSettlement, Headers, Ports, Timeouts, UpstreamRequest, Watcher
+from ezai.ports import AttemptIntent, AttemptSettlement, Headers, Outcome, Ports, Timeouts, UpstreamRequest, Watcher
+from ezai.protocol.anthropic.events import read_event
+from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.anthropic.requests import read_request
 from ezai.protocol.end import Cause
 from ezai.protocol.sse import SseDecoder, parse_frame
 from ezai.translate.base import ANTHROPIC, LLAMA_CPP, OPENAI_COMPATIBLE, UpstreamFacts
+from ezai.upstreams.target_states import TargetStates
 
 T = TypeVar("T")
 
@@ -105,21 +109,42 @@ class FakeKeys:
 
 
 class FakeLedger:
-    """Keeps what it is told, and refuses a second settlement."""
+    """Keeps what it is told, and refuses a second settlement. A record is queued at once, as in a real one: whoever
+    waits for it may be cancelled.
 
-    def __init__(self) -> None:
+    While it is `held`, nobody is told that a record is safe. `refusal` is what it says to the next intent.
+    """
+
+    def __init__(self, *, held: bool = False) -> None:
         self.intents: list[AttemptIntent] = []
         self.settlements: list[AttemptSettlement] = []
+        self.held = held
+        self.refusal: RequestError | None = None
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def intend(self, intent: AttemptIntent) -> None:
-        await asyncio.sleep(0)  # a real store lets others run
+        if self.refusal is not None:
+            raise self.refusal
         self.intents.append(intent)
+        await self._is_safe()
 
     async def settle(self, settlement: AttemptSettlement) -> None:
-        await asyncio.sleep(0)
         assert settlement.intent in self.intents, "settled without an intent"
         assert all(settlement.intent != earlier.intent for earlier in self.settlements), "settled twice"
         self.settlements.append(settlement)
+        await self._is_safe()
+
+    def let_go(self) -> None:
+        self.held = False
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def _is_safe(self) -> None:
+        if self.held:
+            self._waiting.append(asyncio.get_running_loop().create_future())
+            await self._waiting[-1]
+        await asyncio.sleep(0)  # a real store lets others run
 
 
 class FakePrices:
@@ -140,6 +165,7 @@ class FakeExchange:
         self.headers = headers
         self.released = False
         self.closed = False
+        self.held = False
         self._said: list[bytes | RequestError | None] = []
         self._news: asyncio.Future[None] | None = None
 
@@ -156,6 +182,7 @@ class FakeExchange:
         return self
 
     async def __anext__(self) -> bytes:
+        self.held = False
         while not self._said:
             self._news = asyncio.get_running_loop().create_future()
             await self._news
@@ -173,6 +200,9 @@ class FakeExchange:
                 return True
         return False
 
+    def hold(self) -> None:
+        self.held = True
+
     def release(self) -> None:
         self.released = True
 
@@ -180,43 +210,51 @@ class FakeExchange:
         self.closed = not self.released
 
 
-class FakeUpstream:
-    """One upstream, asked at most once; `answer` or `fail` says what comes of it."""
+class FakeCall:
+    """One request to an upstream, on its way until `resolve` says what comes of it."""
 
-    def __init__(self, facts: UpstreamFacts) -> None:
-        self.name = "fake"
-        self.facts = facts
-        self.request: UpstreamRequest | None = None
+    def __init__(self, upstream: str, request: UpstreamRequest) -> None:
+        self.upstream = upstream
+        self.request = request
         self.exchange: FakeExchange | None = None
         self.cancelled = False
-        self._answer: asyncio.Future[FakeExchange] | None = None
-        self._early: FakeExchange | RequestError | None = None
-
-    async def open(self, request: UpstreamRequest, timeouts: Timeouts) -> FakeExchange:
-        assert self.request is None, "asked twice"
-        self.request = request
-        self._answer = asyncio.get_running_loop().create_future()
-        if self._early is not None:
-            self.resolve(self._early)
-        try:
-            return await self._answer
-        except asyncio.CancelledError:
-            self.cancelled = True
-            raise
+        self.answer: asyncio.Future[FakeExchange] = asyncio.get_running_loop().create_future()
 
     def resolve(self, outcome: FakeExchange | RequestError) -> None:
         if isinstance(outcome, FakeExchange):
             self.exchange = outcome
-        if self._answer is None:
-            self._early = outcome
-        elif isinstance(outcome, FakeExchange):
-            self._answer.set_result(outcome)
+            self.answer.set_result(outcome)
         else:
-            self._answer.set_exception(outcome)
+            self.answer.set_exception(outcome)
 
     def has_stopped(self) -> bool:
         """Whether it was told to stop, in whatever state it was."""
         return self.cancelled or (self.exchange is not None and self.exchange.closed)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is left: it failed, was told to stop, or was read to its end."""
+        if self.exchange is not None:
+            return self.exchange.closed or self.exchange.released
+        return self.answer.done()
+
+
+class FakeUpstream:
+    """One upstream; `calls` are what it was asked."""
+
+    def __init__(self, name: str, facts: UpstreamFacts, calls: list[FakeCall]) -> None:
+        self.name = name
+        self.facts = facts
+        self._calls = calls
+
+    async def open(self, request: UpstreamRequest, timeouts: Timeouts) -> FakeExchange:
+        call = FakeCall(self.name, request)
+        self._calls.append(call)
+        try:
+            return await call.answer
+        except asyncio.CancelledError:
+            call.cancelled = True
+            raise
 
 
 class FakeClient:
@@ -268,65 +306,126 @@ class FakeClient:
         return self.may_send.is_set()
 
 
+class Outcomes:
+    """The observer: keeps what it is told."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        self._outcomes = outcomes
+
+    def ended(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+
+
+class World:
+    """What several requests have in common: the time, what is known of targets, the budget for retries."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.states = TargetStates(self.clock, chance=lambda: 0.5)
+        self.budget = RetryBudget(lambda: 1)
+        self.requests = 0
+        self.running = 0
+
+
 class Dialogue:
-    """One request, told as a dialogue. At the exit everything the client got must have been expected."""
+    """One request, told as a dialogue. At the exit everything the client got must have been expected.
+
+    Without `targets` there is one, which is asked once. Each of them is on an upstream of its own name, whose dialect
+    is that of `facts`, or of its name in them. All chances are at their worst: every backoff is as long as it can be.
+    """
 
     def __init__(
         self,
-        facts: UpstreamFacts = LLAMA_CPP,
+        facts: UpstreamFacts | Mapping[str, UpstreamFacts] = LLAMA_CPP,
         *,
+        targets: Sequence[Target] = (Target("fake", max_retries=0),),
+        world: World | None = None,
         stream: bool = True,
-        timeouts: Timeouts | None = None,
+        timeouts: Timeouts | Mapping[str, Timeouts] | None = None,
         price: Price | None = None,
         offload: FakeOffload | None = None,
+        ledger: FakeLedger | None = None,
         **fields: Any,
     ) -> None:
         body = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}], **fields}
         self.body = msgspec.json.encode(body | {"stream": stream})
         self.loop = asyncio.new_event_loop()
-        self.clock = FakeClock()
-        self.ledger = FakeLedger()
+        self.world = world or World()
+        self.clock = self.world.clock
+        self.ledger = ledger or FakeLedger()
         self.offload = offload or FakeOffload()
-        self.upstream = FakeUpstream(facts)
+        self.calls: list[FakeCall] = []
+        self.outcomes: list[Outcome] = []
         self.client = FakeClient()
         self.registry = StreamRegistry()
+        names = dict.fromkeys(target.upstream for target in targets)
         self.ports = Ports(
-            routes=(Route("*", (Target("fake"),)),),
-            upstreams={"fake": self.upstream},
-            timeouts={"fake": timeouts or Timeouts()},
+            routes=(Route("*", tuple(targets)),),
+            upstreams={name: FakeUpstream(name, _of(facts, name), self.calls) for name in names},
+            timeouts={name: _of(timeouts or Timeouts(), name) for name in names},
             keys=FakeKeys(),
             ledger=self.ledger,
             prices=FakePrices(price),
             clock=self.clock,
             ids=FakeIds(),
             offload=self.offload,
+            target_state=self.world.states,
+            retry_budget=self.world.budget,
+            observers=(Outcomes(self.outcomes),),
+            chance=lambda: 1.0,
         )
-        self.request = GatewayRequest("req_1", None, read_request(self.body))
+        self.world.requests += 1
+        self.request = GatewayRequest(f"req_{self.world.requests}", None, read_request(self.body))
         self.run = self.loop.create_task(run_plain(self.request, self.ports, self.registry, self.client))
         self._decoder = SseDecoder()
+        self._legality, self._order = SseDecoder(), StreamState()
         self._read = 0
         self._settle()
 
     def __enter__(self) -> Dialogue:
+        self.world.running += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.world.running -= 1
         try:
             if kind is None:
-                assert self._unread() == b"", "the client got more than was expected"
-                assert self.run.done(), "the request is still running"
-                self.run.result()
-                assert not self.clock.watchers, "something still watches the clock"
-                assert len(self.registry) == 0
-                assert len(self.ledger.intents) == len(self.ledger.settlements), "an attempt was not settled"
+                self._check()
         finally:
             self.run.cancel()
             self._settle()
             self.loop.close()
 
+    def _check(self) -> None:
+        """What holds of every request that is over."""
+        assert self._unread() == b"", "the client got more than was expected"
+        assert self.run.done(), "the request is still running"
+        self.run.result()
+        assert self.world.running or not self.clock.watchers, "something still watches the clock"
+        assert len(self.registry) == 0
+        assert all(call.is_over for call in self.calls), "an upstream still works on it"
+        settled = sorted(self.ledger.settlements, key=lambda settlement: settlement.intent.number)
+        assert [item.intent for item in settled] == self.ledger.intents, "an attempt was not settled"
+        (told,) = self.outcomes
+        assert self._order.over or not self.is_stream or told.cause in set(Cause) - {Cause.FINISHED}, "it tells no end"
+        assert told.tries == tuple((item.intent.upstream, str(item.end.cause)) for item in settled)
+        assert told.attempts == len(settled)
+        ends = [item.request_cause for item in settled]
+        assert ends == [None] * (len(ends) - 1) + [told.cause] * bool(ends), "the request's record tells of one end"
+
     # The upstream's side.
+
+    @property
+    def upstream(self) -> FakeCall:
+        """The last request to an upstream; the one that speaks now."""
+        return self.calls[-1]
+
+    @property
+    def asked(self) -> list[str]:
+        """The upstreams that were asked, in order."""
+        return [call.upstream for call in self.calls]
 
     def upstream_answers(self, status: int = 200, headers: Headers = EVENT_STREAM) -> None:
         self.upstream.resolve(FakeExchange(status, headers))
@@ -335,6 +434,11 @@ class Dialogue:
     def upstream_fails(self, error: RequestError) -> None:
         self.upstream.resolve(error)
         self._settle()
+
+    def upstream_refuses(self, status: int, *headers: tuple[bytes, bytes], body: bytes = b"{}") -> None:
+        self.upstream_answers(status, (*JSON, *headers))
+        self.upstream_says(body)
+        self.upstream_ends()
 
     def upstream_says(self, *said: bytes) -> None:
         assert self.upstream.exchange is not None, "it has not answered"
@@ -370,12 +474,24 @@ class Dialogue:
         self.client.leave()
         self._settle()
 
+    def header(self, name: str) -> str | None:
+        assert self.client.head is not None
+        values = [value.decode() for known, value in self.client.head.headers if known == name.encode()]
+        assert len(values) <= 1
+        return values[0] if values else None
+
     def client_stops_reading(self) -> None:
         self.client.may_send.clear()
 
     def client_reads_again(self) -> None:
         self.client.may_send.set()
         self._settle()
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer has begun, as a stream."""
+        head = self.client.head
+        return head is not None and dict(head.headers)[b"content-type"].startswith(b"text/event-stream")
 
     def status(self) -> int | None:
         return self.client.head.status if self.client.head else None
@@ -397,9 +513,18 @@ class Dialogue:
         assert [settlement.end.cause for settlement in self.ledger.settlements] == [cause]
         return self.ledger.settlements[0]
 
+    def tried(self, *attempts: tuple[str, str]) -> None:
+        """The attempts of the record, by upstream and cause, in order; the rest is checked at the exit."""
+        settled = sorted(self.ledger.settlements, key=lambda settlement: settlement.intent.number)
+        assert [(item.intent.upstream, str(item.end.cause)) for item in settled] == list(attempts)
+
     def _unread(self) -> bytes:
         new = b"".join(self.client.batches[self._read :])
         self._read = len(self.client.batches)
+        if self.is_stream:
+            for frame in self._legality.feed(new):
+                assert not self._order.over, "nothing follows the end"
+                self._order.process(read_event(frame))
         return new
 
     def _settle(self) -> None:
@@ -409,6 +534,10 @@ class Dialogue:
             self.loop.run_forever()
             if not self.loop._ready:  # type: ignore[attr-defined]  # asyncio offers no other way to see idleness
                 return
+
+
+def _of(given: T | Mapping[str, T], name: str) -> T:
+    return given[name] if isinstance(given, Mapping) else given
 
 
 def _told(frame: bytes) -> tuple[object, ...]:
@@ -461,6 +590,7 @@ __all__ = [
     "FakeLedger",
     "FakePrices",
     "FakeUpstream",
+    "World",
     "chunk",
     "usage_chunk",
 ]

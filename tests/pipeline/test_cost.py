@@ -18,8 +18,7 @@ def test_the_settlement_has_the_price_and_the_cost(price: Price | None) -> None:
         told.upstream_answers(headers=(*EVENT_STREAM, (b"x-request-id", b"theirs")))
         told.upstream_says(chunk("Hi"), chunk(finish="stop"), usage_chunk(100, 10, cached=40), DONE)
         told.upstream_ends()
-        told.client.batches.clear()
-        told._read = 0
+        told._unread()
         settled = told.ended("finished")
         assert settled.price == price
         assert settled.cost_nanousd == (None if price is None else 60 * 3000 + 40 * 300 + 10 * 15_000)
@@ -35,5 +34,5 @@ def test_a_record_that_cannot_be_kept_refuses_the_request_and_settles_nothing(mo
     with Dialogue() as told:
         error = told.client_gets_json(529)["error"]
         assert error["details"]["error_code"] == "record_unavailable"
-        assert told.upstream.request is None, "nothing was asked"
+        assert not told.calls, "nothing was asked"
         assert told.ledger.settlements == []

@@ -82,7 +82,6 @@ def test_tap_hands_on_the_bytes() -> None:
 
 def test_tap_asks_with_the_clients_own_bytes() -> None:
     with Dialogue(ANTHROPIC) as talk:
-        assert talk.upstream.request is not None
         assert talk.upstream.request.body == talk.body
         talk.client_leaves()
 
@@ -120,6 +119,19 @@ def test_settled_before_the_last_bytes_go_out() -> None:
         talk.client_reads_again()
         talk.client_gets("message_start", "content_block_start", "text", "content_block_stop", "message_delta",
                          "message_stop")  # fmt: skip
+
+
+def test_the_last_bytes_wait_until_the_record_is_safe() -> None:
+    with Dialogue() as talk:
+        talk.upstream_answers()
+        talk.upstream_says(chunk("x"), chunk(finish="stop"))
+        talk.client_gets("message_start", "content_block_start", "text", "content_block_stop")
+        talk.ledger.held = True
+        talk.upstream_says(DONE)
+        talk.client_gets()
+        talk.ledger.let_go()
+        talk._settle()
+        talk.client_gets("message_delta", "message_stop")
 
 
 # Before the answer has begun.
@@ -286,6 +298,22 @@ def test_the_clients_slowness_is_no_silence_of_the_upstream() -> None:
         talk.client_reads_again()
         talk.passes(9)
         talk.client_gets("message_start", "content_block_start", ("text", "Hi"))
+        talk.upstream_says(chunk(finish="stop") + DONE)
+        talk.client_gets("content_block_stop", ("message_delta", "end_turn"), "message_stop")
+
+
+def test_an_upstream_is_held_while_there_is_no_room_for_more() -> None:
+    with Dialogue() as talk:
+        talk.upstream_answers()
+        talk.upstream_says(chunk("Hi"))
+        talk.client_gets("message_start", "content_block_start", ("text", "Hi"))
+        talk.client_stops_reading()
+        talk.upstream_says(chunk(" you"))
+        talk.client_gets(("text", " you"))
+        assert talk.upstream.exchange is not None
+        assert talk.upstream.exchange.held is (talk.client.pushed > 0), "who is sent to by waiting reads no further"
+        talk.client_reads_again()
+        assert not talk.upstream.exchange.held
         talk.upstream_says(chunk(finish="stop") + DONE)
         talk.client_gets("content_block_stop", ("message_delta", "end_turn"), "message_stop")
 

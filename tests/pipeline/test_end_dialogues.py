@@ -108,6 +108,29 @@ def test_a_unary_answer_does_not_wait_for_the_close_either() -> None:
         talk.ended("finished")
 
 
+def test_of_a_unary_answer_usage_is_taken_that_follows_an_end_without_an_event() -> None:
+    with Dialogue(stream=False) as talk:
+        talk.upstream_answers()
+        talk.upstream_says(chunk(), chunk(finish="stop"))
+        talk.passes(1)
+        talk.upstream_says(usage_chunk(5, 7), DONE)
+        assert talk.client_gets_json(200)["usage"]["output_tokens"] == 7
+        talk.ended("finished")
+
+
+def test_the_silence_of_a_unary_answer_counts_from_what_came_last() -> None:
+    with Dialogue(stream=False, timeouts=Timeouts(idle=5)) as talk:
+        talk.upstream_answers()
+        talk.upstream_says(chunk("a"))
+        talk.passes(4)
+        talk.upstream_says(chunk("b"))
+        talk.passes(4.75)
+        assert talk.status() is None
+        talk.passes(0.25)
+        talk.client_gets_json(504)
+        assert talk.ended("upstream_stalled").end.usage.output_tokens == 2
+
+
 @pytest.mark.parametrize("timeouts", [Timeouts(idle=1), Timeouts(total=1)])
 def test_no_phase_is_over_before_an_end_that_was_told(timeouts: Timeouts) -> None:
     with Dialogue(timeouts=timeouts) as talk:

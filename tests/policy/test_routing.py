@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ezai.errors import NotFound
-from ezai.policy.routing import Route, Target, find_route
+from ezai.policy.breaker import OPENS_AFTER, WELL, Conduct, Standing, after
+from ezai.policy.routing import Route, Target, choose, find_route
 
 
 def routes(*globs: str) -> list[Route]:
@@ -76,3 +77,50 @@ def test_any_glob_and_any_name_have_an_answer(glob: str, model: str) -> None:
 @pytest.mark.parametrize("glob", ["*", "a*", "a?", "a[b]", "[", "?"])
 def test_a_pattern_is_not_plain(glob: str) -> None:
     assert not routes(glob)[0].is_plain
+
+
+# Whom of them to ask.
+
+
+def opened() -> Standing:
+    """One whose breaker opened at 0."""
+    standing = WELL
+    for _ in range(OPENS_AFTER):
+        standing = after(standing, 0, Conduct.FAILED, 0)
+    return standing
+
+
+OPEN, COOLING = opened(), after(WELL, 0, Conduct.RATE_LIMITED, 0, cool_s=10)
+known = st.sampled_from([WELL, OPEN, COOLING])
+
+
+def chosen(now: float, *standings: Standing) -> int | None:
+    targets = [Target(f"{place}") for place in range(len(standings))]
+    target = choose(targets, lambda target: standings[int(target.upstream)], now)
+    return None if target is None else int(target.upstream)
+
+
+def test_the_first_that_is_ready_is_asked() -> None:
+    assert chosen(0, WELL, WELL) == 0
+    assert chosen(0, OPEN, COOLING, WELL) == 2
+    assert chosen(10, OPEN, COOLING, WELL) == 1
+    assert chosen(30, OPEN, COOLING, WELL) == 0, "as its probe"
+
+
+def test_an_open_one_is_asked_where_there_is_no_other_but_none_that_cools_down() -> None:
+    assert chosen(0.5, COOLING, OPEN) is None
+    assert chosen(1, COOLING, OPEN) == 1
+    assert chosen(9, COOLING, COOLING) is None
+    assert chosen(0) is None
+
+
+@given(st.lists(known, max_size=5), st.floats(0, 50))
+def test_none_is_passed_over_that_is_ready(standings: list[Standing], now: float) -> None:
+    place = chosen(now, *standings)
+    ready = [standing.is_ready(now) for standing in standings]
+    assert (place == ready.index(True)) if any(ready) else (place is None or standings[place] is OPEN)
+
+
+def test_what_routes_say_of_the_same_place_does_not_part_it() -> None:
+    assert Target("a", "m", max_output=9, context=8, max_retries=0).key == Target("a", "m").key
+    assert len({Target("a", "m").key, Target("a", "n").key, Target("a").key, Target("b", "m").key}) == 4

@@ -2,8 +2,10 @@
 
 request.py   a request as the walk takes it
 stream.py    open_stream: the walk, readable top to bottom
+dispatch.py  the targets of a route asked in turn, until one answers
 attempts.py  one upstream asked once: opening it, its phases, its settlement
 relay.py     an upstream's bytes as checked events
+unary.py     a whole answer, as an attempt gives it
 ending.py    how an ending is told to the client and to the ledger
 counting.py  count_tokens
 driver.py    who runs the walk, and the registry that a shutdown waits on

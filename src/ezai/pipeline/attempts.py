@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ezai.errors import Overloaded, RequestError, UpstreamError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
+from ezai.pipeline import ending
 from ezai.pipeline.relay import Events, PassOn, Relay, wire
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import DeadlinePassed, Waiter
@@ -30,6 +31,14 @@ from ezai.translate.refusals import status_of_type
 
 T = TypeVar("T")
 
+
+class Deadline(NamedTuple):
+    """A moment, and of how many seconds it is the end."""
+
+    at: float
+    limit_s: float
+
+
 Push = Callable[[bytes], bool]
 """Sends bytes of whole events at once; returns whether there is room for more."""
 
@@ -41,13 +50,13 @@ AFTER_THE_END_S = 2.0
 
 
 class Attempt:
-    """One target asked once. Made by `begin`; whoever holds it must `settle` it."""
+    """One target asked once, until `deadline` at the latest. Begun by `begin`; whoever holds it must `settle` it."""
 
-    def __init__(self, request: GatewayRequest, route: Route, target: Target, ports: Ports) -> None:
+    def __init__(self, request: GatewayRequest, route: Route, target: Target, ports: Ports, deadline: Deadline) -> None:
         self.upstream: Upstream = ports.upstreams[target.upstream]
         self.upstream_model = target.model or request.message.model
         self.relay: Relay | None = None
-        self.timeouts: Timeouts = ports.timeouts[target.upstream]
+        self.timeouts: Timeouts = ports.timeouts_of(route, target)
         self._request = request
         self._route = route
         self._ports = ports
@@ -57,21 +66,33 @@ class Attempt:
         self._tariff: Tariff | None = None
         self._upstream_request_id: str | None = None
         self._started = ports.clock.now()
+        self._end = min(Deadline(self._started + self.timeouts.total, self.timeouts.total), deadline)
+        self._stopped_at: float | None = None
         self.first_event_after_s: float | None = None
         self._settled = False
         self._seen_bytes = 0
         self.progress_at = self._started
         self.handed_on_at = self._started
-        """When something of the answer was last handed on, or is listened for again."""
+        """When something of the answer was last handed on, or is listened for again; see `ending.is_silence`."""
 
     def _facts(self, target: Target) -> UpstreamFacts:
         facts = self.upstream.facts
         return facts if target.max_output is None else replace(facts, max_output=target.max_output)
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether it stands in the ledger, so that it has to be settled there."""
+        return self._intent is not None
+
+    @property
     def taps(self) -> bool:
         """Whether the upstream speaks the client's own dialect."""
         return self.upstream.facts.dialect is Dialect.ANTHROPIC
+
+    @property
+    def answered_headers(self) -> Headers:
+        """Those of the upstream's answer; none where there was no answer."""
+        return self._exchange.headers if self._exchange is not None else ()
 
     def described(self) -> list[tuple[bytes, bytes]]:
         """Who answers, and what of the upstream's own headers goes back."""
@@ -190,11 +211,13 @@ class Attempt:
 
     # Phases of a running stream.
 
-    def note_progress(self) -> None:
-        """Something was read and handed on, or is listened for again: the idle phase starts anew."""
-        self.progress_at = self.handed_on_at = self._ports.clock.now()
+    def note_progress(self, batch: Events = ()) -> None:
+        """This was read and handed on, or more is listened for again: the idle phase starts anew."""
+        self.progress_at = self._ports.clock.now()
         if self.relay is not None:
             self._seen_bytes = self.relay.received_bytes
+        if not batch or self.relay is None or not ending.is_silence(batch, self.relay):
+            self.handed_on_at = self.progress_at
 
     def passing_on(self, push: Push) -> PassOn:
         """What writes events to `push` and notes the progress: one step of Python for both, taken for every event."""
@@ -202,8 +225,10 @@ class Attempt:
         assert relay is not None, "only a running stream has events"
 
         def pass_on(events: Events) -> bool:
-            self.progress_at = self.handed_on_at = now()
+            self.progress_at = at = now()
             self._seen_bytes = relay.received_bytes
+            if events[-1].kind not in ending.QUIET or not ending.is_silence(events, relay):
+                self.handed_on_at = at
             return push(events[0].wire() if len(events) == 1 else wire(events))
 
         return pass_on
@@ -214,7 +239,7 @@ class Attempt:
 
     def next_deadline(self) -> float:
         """When the running stream is overdue, unless something arrives before."""
-        overdue = min(self.progress_at + self.timeouts.idle, self._started + self.timeouts.total)
+        overdue = min(self.progress_at + self.timeouts.idle, self._end.at)
         if self.relay is not None and self.relay.translator.told_end:
             return min(overdue, self.handed_on_at + AFTER_THE_END_S)
         return overdue
@@ -233,25 +258,28 @@ class Attempt:
             return
         if self.relay.received_bytes != self._seen_bytes:
             self._note_life(self.relay)
-        if now >= self._started + self.timeouts.total:
-            raise UpstreamTimeout("total", self.timeouts.total)
+        if now >= self._end.at:
+            raise UpstreamTimeout("total", self._end.limit_s)
         if now >= self.progress_at + self.timeouts.idle:
             raise UpstreamStalled("idle", self.timeouts.idle)
 
     def _deadline(self, phase: str) -> float:
         limit_s: float = getattr(self.timeouts, phase)
-        return min(self._ports.clock.now() + limit_s, self._started + self.timeouts.total)
+        return min(self._ports.clock.now() + limit_s, self._end.at)
 
     def _overdue(self, phase: str) -> UpstreamTimeout:
         """The error of a phase that ran out, or of the total time if that was the nearer end."""
-        if self._ports.clock.now() >= self._started + self.timeouts.total:
-            phase = "total"
+        if phase == "total" or self._ports.clock.now() >= self._end.at:
+            return UpstreamTimeout("total", self._end.limit_s)
         return UpstreamTimeout(phase, getattr(self.timeouts, phase))
 
     # Ending.
 
-    async def settle(self, end: End, *, final: bool = True) -> None:
-        """Record the end, once: later calls do nothing. Returns when the record is safe."""
+    async def settle(self, end: End, *, request_cause: str | None) -> None:
+        """Record the end, once: later calls do nothing. Returns when the record is safe.
+
+        `request_cause` is how the request ended with it; None where another attempt follows.
+        """
         if self._settled or self._intent is None:
             return
         self._settled = True
@@ -260,9 +288,9 @@ class Attempt:
             AttemptSettlement(
                 intent=self._intent,
                 end=end,
-                final=final,
+                request_cause=request_cause,
                 first_event_after_s=self.first_event_after_s,
-                duration_s=self._ports.clock.now() - self._started,
+                duration_s=(self._stopped_at or self._ports.clock.now()) - self._started,
                 upstream_request_id=self._upstream_request_id,
                 price=price,
                 cost_nanousd=None if price is None else cost_nanousd(end.usage, price),
@@ -271,6 +299,8 @@ class Attempt:
 
     async def aclose(self) -> None:
         """Let go of the upstream: a finished one may be asked again, one that may go on is told to stop."""
+        if self._stopped_at is None:
+            self._stopped_at = self._ports.clock.now()
         exchange = self._exchange
         if exchange is None:
             return

@@ -8,10 +8,9 @@ import msgspec
 
 from ezai.errors import UpstreamMalformed
 from ezai.pipeline.attempts import Attempt
+from ezai.pipeline.dispatch import Dispatch
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import Waiter
-from ezai.policy.keys import check_model
-from ezai.policy.routing import find_route
 from ezai.ports import Ports
 
 
@@ -30,17 +29,22 @@ async def count_tokens(request: GatewayRequest, ports: Ports, waiter: Waiter) ->
     """The number of input tokens of the request: exact where the upstream counts, with what else a tapped one says;
     else an estimate. Costs nothing, so nothing is recorded.
 
+    Targets are asked as for an answer, so a count is there while any of them can give one. But what comes of it is not
+    held for or against a target: it says nothing about how that answers.
+
     Raises `NotFound` for an unknown model, else as an attempt does, and `Interrupted` when `waiter` is.
     """
-    check_model(request.key, request.message.model)
-    route = find_route(ports.routes, request.message.model)
-    attempt = Attempt(request, route, route.targets[0], ports)
+    dispatch = Dispatch(request, ports, on_record=False)
+    try:
+        return await dispatch.until_answered(waiter, _count)
+    finally:
+        await dispatch.aclose()
+
+
+async def _count(attempt: Attempt, waiter: Waiter) -> Count:
     if not attempt.upstream.facts.counts_tokens:
         return Count(msgspec.json.encode(_Counted(await attempt.estimate())), is_estimate=True)
-    try:
-        body = await attempt.count(waiter)
-    finally:
-        await attempt.aclose()
+    body = await attempt.count(waiter)
     try:
         counted = msgspec.json.decode(body, type=_Counted)
     except msgspec.DecodeError:

@@ -1,14 +1,17 @@
-"""How an ending is told: one `End` for the client, the ledger and the log."""
+"""How an ending is told: one `End` for the client, the ledger and the log. And what a silence is filled with."""
 
 from __future__ import annotations
 
 from ezai.errors import RequestError
-from ezai.pipeline.relay import Relay
+from ezai.pipeline.relay import Events, Relay
 from ezai.protocol.anthropic import events
 from ezai.protocol.end import Cause, End, UsageSource
+from ezai.protocol.event import COMMENT
 from ezai.protocol.usage import Usage
 
 PING = events.ping().wire()
+QUIET = frozenset({COMMENT, events.PING})
+"""Kinds of events that bring nothing of the answer."""
 
 
 def whole(relay: Relay) -> End:
@@ -47,3 +50,10 @@ def keep_alive_frame(relay: Relay | None) -> bytes:
             return events.thinking_delta(index, "").wire()
         case _:
             return PING
+
+
+def is_silence(batch: Events, relay: Relay) -> bool:
+    """Whether these events are as good as none to a reader who counts content: comments and pings of the upstream,
+    inside a block that takes an empty delta.
+    """
+    return all(event.kind in QUIET for event in batch) and keep_alive_frame(relay) is not PING

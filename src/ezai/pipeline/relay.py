@@ -119,7 +119,10 @@ class Relay:
         if self._pass_on is None:
             self._held = batch
             return False
-        return self._pass_on(batch)
+        if self._pass_on(batch):
+            return True
+        self._exchange.hold()
+        return False
 
     def _close(self, broken: UpstreamTruncated) -> None:
         """The body ended, cleanly or not. That is the end of the stream only if the stream had told it.

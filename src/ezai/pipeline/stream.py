@@ -16,20 +16,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-import msgspec
-
 from ezai.errors import InternalError, RequestError
 from ezai.pipeline import ending
 from ezai.pipeline.attempts import Attempt, Push
+from ezai.pipeline.dispatch import Dispatch
 from ezai.pipeline.relay import Relay, wire
 from ezai.pipeline.request import GatewayRequest
+from ezai.pipeline.unary import ask_whole
 from ezai.pipeline.waiting import DeadlinePassed, Interrupted, Waiter
-from ezai.policy.keys import check_model
-from ezai.policy.routing import find_route
 from ezai.ports import Headers, Outcome, Ports
-from ezai.protocol.anthropic.answers import error_body, error_frame, read_answer
+from ezai.protocol.anthropic.answers import error_body, error_frame
 from ezai.protocol.anthropic.events import MessagesEvent
-from ezai.protocol.anthropic.fold import Fold
 from ezai.protocol.end import Cause, End
 
 logger = logging.getLogger("ezai.pipeline")
@@ -40,6 +37,8 @@ EVENT_STREAM = (
     (b"x-accel-buffering", b"no"),
 )
 JSON = ((b"content-type", b"application/json"),)
+_ADVICE = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
+"""What an upstream says in them is read, and told with the error; as it stands it may be anything."""
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; never sent
 
 
@@ -85,7 +84,7 @@ class Stream:
         self._request = request
         self._ports = ports
         self._waiter = waiter
-        self._attempt: Attempt | None = None
+        self._dispatch = Dispatch(request, ports)
         self._opening: asyncio.Task[Sequence[MessagesEvent]] | None = None
         self._opened: asyncio.Future[None]
         self._kept_alive_at = self._began
@@ -130,57 +129,13 @@ class Stream:
 
     async def _open_first(self) -> Sequence[MessagesEvent]:
         with Waiter(self._ports.clock) as waiter:
-            attempt = await self._admit()
-            return await attempt.open_stream(waiter)
+            return await self._dispatch.until_answered(waiter, Attempt.open_stream)
 
     async def _begin_unary(self) -> None:
-        attempt = await self._admit()
-        body = await (self._tapped(attempt) if attempt.taps else self._folded(attempt))
-        self.head = Head(200, (*JSON, _length(body), *self._described()))
-        self.frames = _once(body)
-
-    async def _admit(self) -> Attempt:
-        """Route and record: a row exists before any cost does."""
-        check_model(self._request.key, self._request.message.model)
-        route = find_route(self._ports.routes, self._request.message.model)
-        attempt = Attempt(self._request, route, route.targets[0], self._ports)
-        self._attempt = attempt
-        await attempt.begin(number=1)
-        return attempt
-
-    async def _tapped(self, attempt: Attempt) -> bytes:
-        """A unary answer of an upstream of the client's dialect is its body, byte for byte."""
-        body = await attempt.open_unary(self._waiter)
-        answer = read_answer(body)
-        await self._settle(End(Cause.FINISHED, answer.usage, answer.usage_source, answer.stop_reason))
-        return body
-
-    async def _folded(self, attempt: Attempt) -> bytes:
-        """A unary answer of a translated upstream is the fold of its stream."""
-        folding = Fold()
-        batch = await attempt.open_stream(self._waiter)
-        relay = attempt.relay
-        assert relay is not None
-        while batch:
-            for event in batch:
-                folding.feed(event)
-            batch = () if relay.over else await self._next_batch(attempt)
-        message = folding.result()
-        await self._settle(ending.whole(relay))
-        return msgspec.json.encode(message)
-
-    async def _next_batch(self, attempt: Attempt) -> Sequence[MessagesEvent]:
-        """The next events, with the phases watched but nobody kept fed."""
-        assert attempt.relay is not None
-        while True:
-            try:
-                batch = await self._waiter.wait(attempt.relay.read(), until=attempt.next_deadline())
-            except DeadlinePassed:
-                attempt.check_phases()
-            else:
-                attempt.note_progress()
-                if batch:
-                    return batch
+        answer = await self._dispatch.until_answered(self._waiter, ask_whole)
+        await self._settle(answer.end)
+        self.head = Head(200, (*JSON, _length(answer.body), *self._described()))
+        self.frames = _once(answer.body)
 
     # The frames.
 
@@ -211,13 +166,15 @@ class Stream:
     async def _relayed(self) -> AsyncIterator[bytes]:
         assert self._opening is not None
         batch = self._opening.result()
-        attempt = self._attempt
+        attempt = self._dispatch.attempt
         assert attempt is not None
         relay = attempt.relay
-        assert relay is not None
+        assert relay is not None, "it answers"
         while not relay.over:
             yield wire(batch)
-            attempt.note_progress()  # only now: while the client was slow to take it, nobody listened to the upstream
+            attempt.note_progress(
+                batch
+            )  # only now: while the client was slow to take it, nobody listened to the upstream
             while True:
                 try:
                     batch = await self._listen(attempt, relay)
@@ -258,19 +215,16 @@ class Stream:
         if error is None:  # the client has left: there is nobody to answer
             self.frames = _once(b"")
             return
-        advice = error.headers()
-        advised = {name for name, _ in advice}  # ours stands above what the upstream advised
-        described = [field for field in self._described() if field[0] not in advised]
+        described = [field for field in self._described() if field[0] not in _ADVICE]
         body = error_body(error, self._request.id)
-        self.head = Head(error.http_status, (*JSON, _length(body), *advice, *described))
+        self.head = Head(error.http_status, (*JSON, _length(body), *error.headers(), *described))
         self.frames = _once(body)
 
     async def _break(self, caught: Exception) -> RequestError | None:
         """Settle what was broken. Returns the error that the client is told, None when it has left."""
         cause = self._cause_of(caught)
         await self._stop_opening()
-        relay = self._attempt.relay if self._attempt else None
-        await self._settle(ending.broken(cause, relay))
+        await self._settle(ending.broken(cause, self._relay))
         return cause if isinstance(cause, RequestError) else None
 
     def _cause_of(self, caught: Exception) -> RequestError | Cause:
@@ -284,8 +238,7 @@ class Stream:
     async def _settle(self, end: End) -> None:
         if self.end is None:
             self.end = end
-        if self._attempt is not None:
-            await self._attempt.settle(self.end)
+        await self._dispatch.settle(self.end)
 
     async def _stop_opening(self) -> None:
         opening = self._opening
@@ -299,19 +252,20 @@ class Stream:
     async def _leave(self) -> None:
         """Stop what still runs, settle what nobody settled (the task was cancelled from outside), tell who watches."""
         await self._stop_opening()
-        attempt = self._attempt
         try:
             if self.end is None:
-                relay = attempt.relay if attempt else None
-                await self._settle(ending.broken(self._waiter.interruption or Cause.CLIENT_LEFT, relay))
+                await self._settle(ending.broken(self._waiter.interruption or Cause.CLIENT_LEFT, self._relay))
         finally:
-            if attempt is not None:
-                await attempt.aclose()
+            await self._dispatch.aclose()
             self._tell()
+
+    @property
+    def _relay(self) -> Relay | None:
+        return self._dispatch.attempt.relay if self._dispatch.attempt else None
 
     def _tell(self) -> None:
         assert self.end is not None, "settled before"
-        request, attempt = self._request, self._attempt
+        request, attempt = self._request, self._dispatch.attempt
         outcome = Outcome(
             request_id=request.id,
             status=self.head.status if self.head else CLIENT_CLOSED_REQUEST,
@@ -322,19 +276,20 @@ class Stream:
             streamed=request.message.streamed,
             upstream=attempt.upstream.name if attempt else None,
             upstream_model=attempt.upstream_model if attempt else None,
-            attempts=1 if attempt else 0,
+            attempts=self._dispatch.attempts,
             first_event_after_s=attempt.first_event_after_s if attempt else None,
             end=self.end,
+            tries=tuple(self._dispatch.tries),
         )
         for observer in self._ports.observers:
             observer.ended(outcome)
 
     def _described(self) -> list[tuple[bytes, bytes]]:
         """Who answers, as extra headers."""
-        attempt = self._attempt
+        attempt = self._dispatch.attempt
         if attempt is None:
             return []
-        return [(b"x-ezai-attempts", b"1"), *attempt.described()]
+        return [(b"x-ezai-attempts", b"%d" % self._dispatch.attempts), *attempt.described()]
 
 
 def _length(body: bytes) -> tuple[bytes, bytes]:

@@ -6,17 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from ezai.errors import Overloaded
+from ezai.errors import UpstreamStarting
 from ezai.ports import Clock, Exchange, Timeouts, UpstreamFacts, UpstreamRequest
 from ezai.translate.base import LLAMA_CPP
 from ezai.upstreams.http import HttpClient
 
 
 class EmbeddedEndpoint(NamedTuple):
-    """Where the child listens, and the key it wants; both are new at every start of it."""
+    """Where the child listens, and the key it wants, both new at every start of it; and what its model is like."""
 
     base_url: str
     api_key: str
+    bare_calls: bool = False
+    grammars: bool = False
 
 
 class EmbeddedUpstream:
@@ -41,14 +43,15 @@ class EmbeddedUpstream:
         """Those of the model, with the present key."""
         endpoint = self._endpoint()
         if endpoint is not None and self._facts.credentials != (endpoint.api_key,):
-            self._facts = replace(self._facts, credentials=(endpoint.api_key,))
+            _, api_key, bare_calls, grammars = endpoint
+            self._facts = replace(self._facts, credentials=(api_key,), bare_calls=bare_calls, grammars=grammars)
         return self._facts
 
     async def open(self, request: UpstreamRequest, timeouts: Timeouts) -> Exchange:
-        """As the port says; raises `Overloaded` while the child is being restarted: trying again soon is right."""
+        """As the port says; raises `UpstreamStarting` while the child is being restarted."""
         endpoint = self._endpoint()
         if endpoint is None:
-            raise Overloaded("The embedded model is being started; try again shortly.", retry_after_s=1)
+            raise UpstreamStarting("The embedded model is being started; try again shortly.", retry_after_s=1)
         if endpoint != self._known or self._client is None:
             await self._reconnect(endpoint)
         assert self._client is not None

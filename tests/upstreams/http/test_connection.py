@@ -395,6 +395,36 @@ def test_reading_pauses_at_the_high_water_mark_and_goes_on_when_the_reader_has_t
     run(main())
 
 
+@pytest.mark.parametrize("way", ["iterating", "pouring"])
+def test_a_held_exchange_is_read_on_when_somebody_reads_again(run: Run, way: str) -> None:
+    async def main() -> None:
+        bench = Bench()
+        exchange = await bench.open(CHUNKED)
+        bench.feed(chunk(b"x"))
+        assert await anext(exchange.chunks()) == b"x"
+        exchange.hold()
+        exchange.hold()
+        assert bench.transport.calls == ["pause"]
+        bench.feed(chunk(b"y"))  # what the transport had read already
+        asyncio.get_running_loop().call_soon(bench.feed, chunk(b"z") + END)
+        if way == "iterating":
+            assert b"".join([part async for part in exchange.chunks()]) == b"yz"
+        else:
+            got: list[bytes] = []
+
+            def take(part: bytes) -> bool:
+                got.append(part)
+                return True
+
+            assert not await exchange.pour(take)
+            assert b"".join(got) == b"yz"
+        assert bench.transport.calls == ["pause", "resume"]
+        exchange.hold()
+        assert bench.transport.calls == ["pause", "resume"], "nothing more comes of it"
+
+    run(main())
+
+
 def test_a_head_over_the_high_water_mark_pauses_nothing(run: Run) -> None:
     async def main() -> None:
         owner, transport = Owner(), FakeTransport()

@@ -2,17 +2,19 @@
 
     name -> addresses -> TCP -> (proxy: CONNECT) -> (TLS) -> `Dialed`
 
-Whatever goes wrong on this way is `UpstreamUnreachable`, since nothing of a request was sent. How long it may take
+Whatever goes wrong on this way is `UpstreamUnreachable`, since nothing of a request was sent; `Overloaded` where this
+process may open no more files. How long it may take
 is the caller's to say, by cancelling it: that closes whatever was opened, and leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from ezai.errors import UpstreamMalformed, UpstreamUnreachable
+from ezai.errors import Overloaded, UpstreamMalformed, UpstreamUnreachable
 from ezai.upstreams.http.addresses import STAGGER_S, Address, first_to_connect, resolve
 from ezai.upstreams.http.proxy import refusal
 from ezai.upstreams.http.response import HEADER_LIMIT_BYTES, ResponseReader
@@ -89,6 +91,8 @@ class Dialer:
         except (socket.gaierror, UnicodeError) as error:
             raise UpstreamUnreachable(f"The {who}'s name could not be resolved.") from error
         except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:  # it says nothing of the upstream
+                raise Overloaded("The gateway has as many files open as it may; try again.", retry_after_s=1) from error
             raise UpstreamUnreachable(f"The {who} could not be reached.") from error
 
     async def _open_tunnel(self, line: Line, proxy: Proxy) -> None:

@@ -105,6 +105,7 @@ class HttpExchange:
         while not self._parts:
             if self._ended():
                 raise StopAsyncIteration
+            self._read_on()
             await self._change()
         return self._take()
 
@@ -116,12 +117,18 @@ class HttpExchange:
                     return True
             if self._ended():
                 return False
+            self._read_on()
             self._sink = sink
             try:
                 if await self._change():
                     return True
             finally:
                 self._sink = None
+
+    def hold(self) -> None:
+        """See the port."""
+        if not self._paused and not self._over and not self._reader.complete:
+            self._pause()
 
     def _ended(self) -> bool:
         """Whether nothing follows what was taken; raises what kept the rest from coming."""
@@ -136,8 +143,7 @@ class HttpExchange:
         chunk = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._buffered_bytes = 0
-        if self._paused:
-            self._resume()
+        self._read_on()
         return chunk
 
     def _change(self) -> asyncio.Future[bool]:
@@ -158,8 +164,7 @@ class HttpExchange:
             return
         self._over = True
         self._parts.clear()
-        if self._paused:
-            self._resume()
+        self._read_on()
         if self._reader.complete:
             self._connection.settle(self._reader)
         elif not self._connection.closing:
@@ -172,8 +177,7 @@ class HttpExchange:
         self._over = True
         self._parts.clear()
         if self._reader.complete:
-            if self._paused:
-                self._resume()
+            self._read_on()
             self._connection.settle(self._reader)
         else:
             self._connection.abort()
@@ -258,9 +262,10 @@ class HttpExchange:
         self._paused = True
         self._connection.pause_reading()
 
-    def _resume(self) -> None:
-        self._paused = False
-        self._connection.resume_reading()
+    def _read_on(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._connection.resume_reading()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
