@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -26,9 +27,9 @@ T = TypeVar("T")
 START_TIMEOUT_S = 60
 EXIT_TIMEOUT_S = 30
 LOG_TIMEOUT_S = 30
-LOG_TAIL_LINES = 2000
+LOG_TAIL_LINES = 20_000
 
-_BANNER = re.compile(r"EzAI \S+ is ready at (http://127\.0\.0\.1:\d+)$")
+_BANNER = re.compile(r"EzAI \S+ is ready at (https?://127\.0\.0\.1:\d+)$")
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
 
 
@@ -46,8 +47,8 @@ def child_pids(pid: int) -> list[int]:
     ]
 
 
-def _announced_url(lines: Iterable[str]) -> str | None:
-    return next((found[1] for line in lines if (found := _BANNER.search(line))), None)
+def _announced_url(line: str) -> str | None:
+    return found[1] if (found := _BANNER.search(line)) else None
 
 
 def _record(line: str) -> dict[str, Any]:
@@ -65,8 +66,8 @@ def _read_status(status: Path) -> str:
 class GatewayProcess:
     """A running `ezai serve` on a free port, from its banner on. Made by `running_gateway`."""
 
-    def __init__(self, config: Path | None, environment: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", "ezai", "serve", "--port", "0"]
+    def __init__(self, config: Path | None, environment: Mapping[str, str], prefix: Sequence[str] = ()) -> None:
+        command = [*prefix, sys.executable, "-m", "ezai", "serve", "--port", "0"]
         self._process = subprocess.Popen(
             command if config is None else [*command, "--config", str(config)],
             env=clean_environment(**{"EZAI_DATA_DIR": str(REPOSITORY_DATA_DIR), "EZAI_LOG": "debug", **environment}),
@@ -76,8 +77,12 @@ class GatewayProcess:
             text=True,
         )
         self._lines: deque[str] = deque(maxlen=LOG_TAIL_LINES)
+        self._line_count = 0
         self._log_ended = False
         self._arrived = threading.Condition()
+        self.reads_log = threading.Event()
+        """Cleared by a test, its log is read no more, and the pipe fills up."""
+        self.reads_log.set()
         self._reader = threading.Thread(target=self._read_log, name="gateway-log", daemon=True)
         self._reader.start()
         self.pid = self._process.pid
@@ -96,32 +101,48 @@ class GatewayProcess:
         with self._arrived:
             return "".join(self._lines)
 
-    def wait_for_log(self, message: str, **fields: object) -> dict[str, Any]:
-        """The first log line of that message and those fields, as soon as it is there."""
+    def wait_for_log(self, message: str, *, times: int = 1, **fields: object) -> dict[str, Any]:
+        """The log line of that message and those fields, as soon as it is there; or the last of so many."""
         wanted = {"message": message, **fields}
 
-        def find(lines: Iterable[str]) -> dict[str, Any] | None:
-            return next((record for line in lines if wanted.items() <= (record := _record(line)).items()), None)
+        def find(line: str) -> dict[str, Any] | None:
+            record = _record(line)
+            return record if wanted.items() <= record.items() else None
 
-        return self._wait_for(find, f"a line {wanted}", LOG_TIMEOUT_S)
+        return self._wait_for(find, f"a line {wanted}", LOG_TIMEOUT_S, times)
 
-    def _wait_for(self, find: Callable[[Iterable[str]], T | None], wanted: str, timeout_s: float) -> T:
+    def wait_for_text(self, text: str) -> None:
+        """Return when the log holds it."""
+        self._wait_for(lambda line: text in line or None, text, LOG_TIMEOUT_S)
+
+    def _wait_for(self, find: Callable[[str], T | None], wanted: str, timeout_s: float, times: int = 1) -> T:
+        """What `find` makes of the first line of which it makes something, or of the last of so many."""
         deadline = time.monotonic() + timeout_s
+        found: list[T] = []
+        seen = 0
         with self._arrived:
-            while (found := find(self._lines)) is None:
+            while True:
+                new = min(self._line_count - seen, len(self._lines))
+                seen = self._line_count
+                lines = islice(self._lines, len(self._lines) - new, None)
+                found += [made for line in lines if (made := find(line)) is not None]
+                if len(found) >= times:
+                    return found[times - 1]
                 left_s = deadline - time.monotonic()
                 if self._log_ended or left_s <= 0:
                     why = "The gateway ended" if self._log_ended else f"{timeout_s} s passed"
-                    raise AssertionError(f"{why} without {wanted}. Its log:\n{''.join(self._lines)}")
+                    had = f", {len(found)} of {times} times" if times > 1 else ""
+                    raise AssertionError(f"{why} without {wanted}{had}. Its log:\n{''.join(self._lines)}")
                 self._arrived.wait(left_s)
-        return found
 
     def _read_log(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
+            self.reads_log.wait()
             canary.WATCH.look("the log of a gateway process", line)
             with self._arrived:
                 self._lines.append(line)
+                self._line_count += 1
                 self._arrived.notify_all()
         with self._arrived:
             self._log_ended = True
@@ -144,6 +165,7 @@ class GatewayProcess:
             status = self._process.wait(EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"The gateway did not end within {EXIT_TIMEOUT_S} s; {self.log_text()}") from None
+        self.reads_log.set()
         self._reader.join()
         assert self._process.stderr is not None
         self._process.stderr.close()
@@ -164,9 +186,14 @@ class GatewayProcess:
 
 
 @contextmanager
-def running_gateway(config: Path | None = None, **environment: str) -> Iterator[GatewayProcess]:
-    """A gateway that is ready; stopped at the end unless the test ended it, killed where the test failed."""
-    gateway = GatewayProcess(config, environment)
+def running_gateway(
+    config: Path | None = None, *, prefix: Sequence[str] = (), **environment: str
+) -> Iterator[GatewayProcess]:
+    """A gateway that is ready; stopped at the end unless the test ended it, killed where the test failed.
+
+    `prefix` is a command that becomes the one that follows it.
+    """
+    gateway = GatewayProcess(config, environment, prefix)
     try:
         gateway.wait_ready()
         yield gateway

@@ -46,8 +46,8 @@ RUNS_WHAT_STANDS_APART = "cli"
 PURE = {"errors", "protocol", "translate", "policy"}
 PURE_STANDARD_LIBRARY = {
     "__future__", "abc", "base64", "binascii", "bisect", "codecs", "collections", "copy", "dataclasses", "decimal",
-    "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "math",
-    "operator", "re", "string", "struct", "textwrap", "types", "typing", "unicodedata", "urllib.parse", "zlib",
+    "enum", "fnmatch", "fractions", "functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json",
+    "math", "operator", "re", "string", "struct", "textwrap", "types", "typing", "unicodedata", "urllib.parse", "zlib",
 }  # fmt: skip
 """Values in, values out: nothing here waits, knows a clock, a process or a file, or differs from call to call."""
 PURE_THIRD_PARTY = {"msgspec"}
@@ -249,13 +249,14 @@ SERVING = """
 import json, os, signal, sys, threading, urllib.request
 before = set(sys.modules)
 import ezai.cli, ezai.cli.serve
-from ezai.supervise import service
+from ezai.supervise import embedded_models
 
 class Child:
     def __init__(self, settings):
         self.context_tokens, self.endpoint = settings.context_tokens, None
     async def start(self): pass
     async def aclose(self): pass
+    def subscribe(self, changed): pass
 
 def announce(ready):
     def use():
@@ -270,7 +271,7 @@ def announce(ready):
         os.kill(os.getpid(), signal.SIGTERM)
     threading.Thread(target=use).start()
 
-service.EmbeddedChild = Child
+embedded_models.EmbeddedChild = Child
 ezai.cli.serve.announce = announce
 status = ezai.cli.main(["serve", "--config", sys.argv[1]])
 print(json.dumps({"status": status, "modules": sorted(set(sys.modules) - before)}))
@@ -314,14 +315,22 @@ def test_serve_brings_in_no_more_than_it_needs(brought_in: set[str]) -> None:
 @pytest.mark.parametrize(
     "name",
     ["rich", "huggingface_hub", "xllamacpp", "pip", "pydantic", "platformdirs", "fastapi", "starlette", "sqlalchemy",
-     "alembic", "psycopg", "redis", "httpx", "anyio", "jinja2", "unittest", "pdb", "tkinter"],
+     "alembic", "psycopg", "redis", "httpx", "anyio", "jinja2", "unittest", "pdb", "tkinter", "hpack"],
 )  # fmt: skip
 def test_serve_does_not_bring_in(name: str, brought_in: set[str]) -> None:
     assert name not in {module.split(".")[0] for module in brought_in}
 
 
 @pytest.mark.parametrize(
-    "name", ["ezai.lab", "ezai.cli.chat", "ezai.cli.models", "ezai.models.pull", "ezai.models.pip_download"]
+    "name",
+    [
+        "ezai.lab",
+        "ezai.server.http2",
+        "ezai.cli.chat",
+        "ezai.cli.models",
+        "ezai.models.pull",
+        "ezai.models.pip_download",
+    ],
 )
 def test_serve_does_not_bring_in_what_other_commands_are_made_of(name: str, brought_in: set[str]) -> None:
     assert name in modules()

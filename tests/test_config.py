@@ -22,6 +22,7 @@ from ezai.config import (
     LogConfig,
     OpenAIUpstream,
     RouteConfig,
+    RouteTimeoutsConfig,
     ServerConfig,
     TargetConfig,
     TimeoutsConfig,
@@ -76,7 +77,7 @@ def refused(loaded: Load) -> Refused:
 def test_without_a_file_everything_goes_to_the_embedded_model() -> None:
     config = load(None, {"EZAI_DATA_DIR": "/data"})
     assert config == Config(
-        server=ServerConfig(host="127.0.0.1", port=8080, strict_version=False),
+        server=ServerConfig(host="127.0.0.1", port=8080, workers=1, strict_version=False),
         limits=LimitsConfig(
             body_mib=32,
             header_kib=32,
@@ -84,6 +85,7 @@ def test_without_a_file_everything_goes_to_the_embedded_model() -> None:
             streams=2000,
             event_mib=8,
             request_receive=60,
+            drain=120,
             commit_after=10,
             keep_alive=10,
         ),
@@ -104,6 +106,10 @@ def test_an_empty_file_is_no_file(loaded: Load) -> None:
 SECTION_KEYS = [
     ("server", "host", "0.0.0.0"),
     ("server", "port", 1),
+    ("server", "workers", 3),
+    ("server", "tls_certificate", "mine.pem"),
+    ("server", "tls_key", "mine.key"),
+    ("server", "http2", True),
     ("server", "strict_version", True),
     ("limits", "body_mib", 1),
     ("limits", "header_kib", 1),
@@ -113,6 +119,7 @@ SECTION_KEYS = [
     ("limits", "queue_kib", 2),
     ("limits", "reader_stall", 0.5),
     ("limits", "request_receive", 0.5),
+    ("limits", "drain", 0.5),
     ("limits", "commit_after", 0.5),
     ("limits", "keep_alive", 3),
     ("log", "level", "debug"),
@@ -120,11 +127,16 @@ SECTION_KEYS = [
 ]
 
 
+GOES_WITH = {"tls_certificate": {"tls_key": "other"}, "tls_key": {"tls_certificate": "other"}}
+"""Keys that another has to be there for."""
+
+
 @pytest.mark.parametrize(("section", "key", "value"), SECTION_KEYS)
 def test_each_key_of_a_section_is_read(section: str, key: str, value: Any, loaded: Load) -> None:
-    config = loaded(toml({section: {key: value}}))
+    keys = {key: value, **GOES_WITH.get(key, {})}
+    config = loaded(toml({section: keys}))
     default = getattr(load(None, {}), section)
-    assert getattr(config, section) == msgspec.structs.replace(default, **{key: value})
+    assert getattr(config, section) == msgspec.structs.replace(default, **keys)
     assert getattr(config, section) != default
 
 
@@ -134,9 +146,25 @@ def test_that_was_each_key() -> None:
     assert {(section, key) for section, key, _ in SECTION_KEYS} == there_are
 
 
+@pytest.mark.parametrize("key", GOES_WITH)
+def test_one_half_of_a_certificate_is_refused(key: str, loaded: Load) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        loaded(toml({"server": {key: "x"}}))
+    assert caught.value.key == "server"
+    assert "tls_certificate and tls_key" in str(caught.value)
+
+
 TIMEOUTS = {"connect": 1, "response_headers": 2, "first_event": 3, "idle": 4, "total": 0.5}
 UPSTREAM_KEYS: dict[str, dict[str, Any]] = {
-    "embedded": {"name": "a", "model": "my.gguf", "context": 100, "slots": 2, "threads": 3, "timeouts": TIMEOUTS},
+    "embedded": {
+        "name": "a",
+        "model": "my.gguf",
+        "context": 100,
+        "slots": 2,
+        "threads": 3,
+        "timeouts": TIMEOUTS,
+        "max_retries": 1,
+    },
     "openai": {
         "name": "a",
         "base_url": "http://localhost:9/v1",
@@ -147,6 +175,7 @@ UPSTREAM_KEYS: dict[str, dict[str, Any]] = {
         "strip_fields": ["f"],
         "mid_system": "hoist",
         "timeouts": TIMEOUTS,
+        "max_retries": 0,
     },
     "anthropic": {
         "name": "a",
@@ -159,6 +188,7 @@ UPSTREAM_KEYS: dict[str, dict[str, Any]] = {
         "strip_betas": ["b"],
         "strip_fields": ["f.*"],
         "timeouts": TIMEOUTS,
+        "max_retries": 0,
     },
 }
 
@@ -177,11 +207,25 @@ def test_that_was_each_key_of_each_kind() -> None:
 
 
 def test_each_key_of_a_route_is_read(loaded: Load) -> None:
-    route = {"model": "a*", "display_name": "A", "targets": [{"upstream": "a", "model": "b", "max_output": 9}]}
+    target = {"upstream": "a", "model": "b", "context": 99, "max_output": 9}
+    route = {"model": "a*", "display_name": "A", "targets": [target], "timeouts": TIMEOUTS}
     read = loaded(SERVER_UPSTREAM + toml_tables("routes", route)).routes
     assert msgspec.to_builtins(read) == [route]
     assert set(route) == set(RouteConfig.__struct_fields__)
-    assert set(route["targets"][0]) == set(TargetConfig.__struct_fields__)
+    assert set(target) == set(TargetConfig.__struct_fields__)
+    assert set(TIMEOUTS) == set(RouteTimeoutsConfig.__struct_fields__)
+
+
+def test_a_route_says_of_the_phases_what_it_wants_to(loaded: Load) -> None:
+    route = '[[routes]]\nmodel = "x"\ntargets = [ { upstream = "a" } ]\ntimeouts = { first_event = 20 }\n'
+    assert loaded(SERVER_UPSTREAM + route).routes[0].timeouts == RouteTimeoutsConfig(first_event=20)
+
+
+def test_targets_keep_their_order(loaded: Load) -> None:
+    text = SERVER_UPSTREAM + SERVER_UPSTREAM.replace('"a"', '"b"')
+    targets = '{ upstream = "b" }, { upstream = "a", model = "x" }, { upstream = "a" }'
+    read = loaded(text + f'[[routes]]\nmodel = "m"\ntargets = [ {targets} ]\n').routes[0].targets
+    assert [(target.upstream, target.model) for target in read] == [("b", None), ("a", "x"), ("a", None)]
 
 
 def test_without_routes_the_embedded_model_takes_every_name(loaded: Load) -> None:
@@ -366,12 +410,30 @@ def test_a_relative_model_stands_in_the_data_directory(loaded: Load, tmp_path: P
         ('[[routes]]\nmodel = "m"', "routes.0.targets", "missing"),
         ('[[routes]]\ntargets = [ { upstream = "a" } ]', "routes.0.model", "missing"),
         ('[[routes]]\nmodel = "m"\ntargets = [ { model = "m" } ]', "routes.0.targets.0.upstream", "missing"),
-        (SERVER_UPSTREAM + '[[routes]]\nmodel = "m"\ntargets = []', "routes[0].targets", "0 targets"),
+        (SERVER_UPSTREAM + '[[routes]]\nmodel = "m"\ntargets = []', "routes[0].targets", "no target"),
         (
             SERVER_UPSTREAM + '[[routes]]\nmodel = "m"\ntargets = [ { upstream = "a" }, { upstream = "a" } ]',
-            "routes[0].targets",
-            "2 targets",
+            "routes[0].targets[1]",
+            "the same as targets[0]",
         ),
+        (
+            SERVER_UPSTREAM + '[[routes]]\nmodel = "m"\ntargets = [ { upstream = "a", context = 0 } ]',
+            "routes.0.targets.0.context",
+            ">= 1",
+        ),
+        (
+            SERVER_UPSTREAM
+            + '[[routes]]\nmodel = "m"\ntargets = [ { upstream = "a" } ]\ntimeouts = { first_byte = 1 }',
+            "routes.0.timeouts.first_byte",
+            "no key",
+        ),
+        (
+            SERVER_UPSTREAM + '[[routes]]\nmodel = "m"\ntargets = [ { upstream = "a" } ]\ntimeouts = { idle = 0 }',
+            "routes.0.timeouts.idle",
+            "> 0",
+        ),
+        (SERVER_UPSTREAM + "max_retries = -1", "upstreams.0.max_retries", ">= 0"),
+        (SERVER_UPSTREAM + "max_retries = 4", "upstreams.0.max_retries", "<= 3"),
         (
             SERVER_UPSTREAM + '[[routes]]\nmodel = "m"\ntargets = [ { upstream = "b" } ]',
             "routes[0].targets[0].upstream",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -124,3 +125,23 @@ def test_the_worker_dies_with_the_gateway_and_of_nothing_else(ending: signal.Sig
         gateway.send_signal(ending)
         gateway.stdin.close()
         worker.wait()
+
+
+def test_where_no_process_can_be_made_it_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_file_left() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with offload() as (runner, there, _):
+        with monkeypatch.context() as short:
+            short.setattr("ezai.offload._one_worker", no_file_left)
+            with pytest.raises(Overloaded):
+                runner.run(there.run(os.getpid))
+        assert runner.run(there.run(os.getpid)) != os.getpid()
+
+
+def test_signals_to_the_group_do_not_end_it() -> None:
+    with offload() as (runner, there, _):
+        pid = runner.run(there.run(os.getpid))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+            os.kill(pid, number)
+        assert runner.run(there.run(os.getpid)) == pid

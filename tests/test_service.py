@@ -17,21 +17,30 @@ import httpx2
 import pytest
 import uvloop
 
-from ezai.config import Config, EmbeddedUpstream, OpenAIUpstream, RouteConfig, ServerConfig, TargetConfig
+from ezai.config import (
+    Config,
+    EmbeddedUpstream,
+    LimitsConfig,
+    OpenAIUpstream,
+    RouteConfig,
+    ServerConfig,
+    TargetConfig,
+)
 from ezai.errors import SetupError
 from ezai.server import listener
-from ezai.server.listener import bind
-from ezai.supervise import service
+from ezai.server.binding import bind
+from ezai.supervise import draining, embedded_models, service, sockets
 from ezai.supervise.embedded import EmbeddedSettings
-from ezai.supervise.service import Ready, event_loop
+from ezai.supervise.loop import event_loop
+from ezai.supervise.service import Ready
 from ezai.upstreams.embedded import EmbeddedEndpoint
 from tests.canary import CLIENT_KEY, UPSTREAM_KEY
 from tests.conformance.gateway import STREAM, hello
 from tests.models.gguf_file import gguf
-from tests.pipeline.fakes import chunk
-from tests.raw_client import raw_client
+from tests.pipeline.fakes import DONE, chunk
+from tests.raw_client import RawClient, raw_client
 from tests.server.test_edge import LOOPS, MORE_THAN_BUFFERS_HOLD, STREAMED, get, post, until_stalled
-from tests.upstreams.http.scripted import HOLD, Script, ScriptedServer, scripted_server
+from tests.upstreams.http.scripted import EOF, HOLD, Script, ScriptedServer, scripted_server
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 Configured = Callable[..., Config]
@@ -60,10 +69,13 @@ def configured(tmp_path: Path) -> Configured:
 
     (tmp_path / "my.gguf").write_bytes(gguf(context=512))
 
-    def make(upstream_url: str | None = None, *, host: str = "127.0.0.1", port: int = 0) -> Config:
+    def make(
+        upstream_url: str | None = None, *, host: str = "127.0.0.1", port: int = 0, drain_s: float = 3600
+    ) -> Config:
         embedded = EmbeddedUpstream(name="up", model="my.gguf")
         return Config(
             server=ServerConfig(host=host, port=port),
+            limits=LimitsConfig(drain=drain_s),
             upstreams=[
                 OpenAIUpstream(name="up", base_url=upstream_url, api_key=UPSTREAM_KEY) if upstream_url else embedded
             ],
@@ -133,7 +145,7 @@ def test_it_is_announced_when_a_request_is_answered(configured: Configured, run:
 def test_an_address_that_others_reach_needs_a_key(
     host: str, configured: Configured, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "bind", must_not_be_called)
+    monkeypatch.setattr(sockets, "bind", must_not_be_called)
 
     async def test() -> None:
         with pytest.raises(SetupError, match="EZAI_ADMIN_KEY") as caught:
@@ -157,7 +169,7 @@ def test_with_a_key_it_serves_others_and_wants_the_key(
         asked_for.append(host)
         return bind("127.0.0.1", port)
 
-    monkeypatch.setattr(service, "bind", bind_loopback_all_the_same)
+    monkeypatch.setattr(sockets, "bind", bind_loopback_all_the_same)
 
     async def meanwhile(ready: Ready) -> None:
         assert not ready.is_open
@@ -193,7 +205,7 @@ def test_on_loopback_a_key_is_wanted_too_once_there_is_one(configured: Configure
 def test_a_port_that_is_taken_is_one_sentence(
     configured: Configured, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "EmbeddedChild", must_not_be_called)
+    monkeypatch.setattr(embedded_models, "EmbeddedChild", must_not_be_called)
 
     async def test() -> None:
         with bind("127.0.0.1", 0) as taken:
@@ -229,12 +241,15 @@ class Child:
     async def aclose(self) -> None:
         self.running = False
 
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        pass
+
 
 @pytest.fixture
 def children(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
     monkeypatch.setattr(Child, "made", [], raising=False)
     monkeypatch.setattr(Child, "failure", None)
-    monkeypatch.setattr(service, "EmbeddedChild", Child)
+    monkeypatch.setattr(embedded_models, "EmbeddedChild", Child)
     return Child.made
 
 
@@ -270,7 +285,7 @@ def test_a_child_that_does_not_start_leaves_nothing_behind(
         bound.append(bind(host, port))
         return bound[-1]
 
-    monkeypatch.setattr(service, "bind", noted)
+    monkeypatch.setattr(sockets, "bind", noted)
 
     async def test() -> None:
         with pytest.raises(SetupError, match="It cannot"):
@@ -326,13 +341,13 @@ def test_a_signal_during_the_start_ends_the_start(
     run(test())
 
 
-# Ending.
+# Ending. What a client is told in each stage, with a real process and many streams: tests/faults/test_drain_rows.py.
 
 
 async def with_client(script: Script, meanwhile: Callable[[ScriptedServer, Ready], Coroutine[Any, Any, None]],
-                      configured: Configured) -> None:  # fmt: skip
+                      configured: Configured, drain_s: float = 3600) -> None:  # fmt: skip
     async with scripted_server(script) as upstream:
-        await serve(configured(upstream.url), lambda ready: meanwhile(upstream, ready))
+        await serve(configured(upstream.url, drain_s=drain_s), lambda ready: meanwhile(upstream, ready))
         await upstream.until(lambda: upstream.open_count == 0)
 
 
@@ -340,22 +355,83 @@ def port_of(ready: Ready) -> int:
     return int(ready.url.rpartition(":")[2])
 
 
+async def until_draining(client: RawClient) -> None:
+    """Return when the gateway is seen to be draining; every answer before keeps the connection."""
+    while True:
+        client.send(get("/readyz"))
+        answer = await client.answer()
+        if answer.status == 503:
+            assert answer.json() == {"status": "draining"}
+            assert answer.headers["connection"] == "close"
+            return
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_streams_in_one_error_event(number: signal.Signals, configured: Configured, run: Run) -> None:
+def test_a_signal_lets_a_stream_end_by_itself(number: signal.Signals, configured: Configured, run: Run) -> None:
+    rest = chunk("of it") + chunk(finish="stop") + DONE
+
+    async def meanwhile(upstream: ScriptedServer, ready: Ready) -> None:
+        async with raw_client(ready.url) as client, raw_client(ready.url) as other:
+            client.send(STREAMED)
+            await client.until(b'"Half"')
+            terminate(number)
+            await until_draining(other)
+            assert await refused_to_connect(ready)
+            upstream.peers[0].go()
+            told = await client.rest()
+            assert b'"of it"' in told
+            assert b"event: message_stop" in told
+            assert b"event: error" not in told
+            assert told.endswith(b"0\r\n\r\n")
+
+    run(with_client([STREAM + chunk("Half"), HOLD, rest, EOF], meanwhile, configured))
+
+
+async def refused_to_connect(ready: Ready) -> bool:
+    try:
+        async with raw_client(ready.url):
+            return False
+    except ConnectionRefusedError:
+        return True
+
+
+def test_what_is_asked_while_it_drains_is_refused(configured: Configured, run: Run) -> None:
+    async def meanwhile(upstream: ScriptedServer, ready: Ready) -> None:
+        async with raw_client(ready.url) as client, raw_client(ready.url) as late, raw_client(ready.url) as other:
+            client.send(STREAMED)
+            await client.until(b'"Half"')
+            terminate()
+            await until_draining(other)
+            late.send(post())
+            answer = await late.answer()
+            assert (answer.status, answer.error["error"]["details"]["error_code"]) == (529, "draining")
+            assert (answer.headers["retry-after"], answer.headers["connection"]) == ("1", "close")
+            assert await late.rest() == b""
+            upstream.peers[0].go()
+            await client.rest()
+
+    run(with_client([STREAM + chunk("Half"), HOLD, chunk(finish="stop"), EOF], meanwhile, configured))
+
+
+def test_a_stream_that_lasts_longer_than_the_drain_ends_in_one_error_event(configured: Configured, run: Run) -> None:
     async def meanwhile(upstream: ScriptedServer, ready: Ready) -> None:
         async with raw_client(ready.url) as client:
             client.send(STREAMED)
             await client.until(b'"Half"')
-            terminate(number)
-            rest = await client.rest()
-            assert rest.count(b"event: error") == 1
-            assert b'"error_code":"draining"' in rest
-            assert rest.endswith(b"0\r\n\r\n")
+            terminate()
+            await is_told_draining(client)
 
-    run(with_client([STREAM + chunk("Half"), HOLD], meanwhile, configured))
+    run(with_client([STREAM + chunk("Half"), HOLD], meanwhile, configured, drain_s=0.05))
 
 
-def test_a_signal_refuses_what_has_no_answer_yet(configured: Configured, run: Run) -> None:
+async def is_told_draining(client: RawClient) -> None:
+    rest = await client.rest()
+    assert rest.count(b"event: error") == 1
+    assert b'"error_code":"draining"' in rest
+    assert rest.endswith(b"0\r\n\r\n")
+
+
+def test_a_request_without_an_answer_yet_is_refused_at_the_end_of_the_drain(configured: Configured, run: Run) -> None:
     async def meanwhile(upstream: ScriptedServer, ready: Ready) -> None:
         async with raw_client(ready.url) as client, raw_client(ready.url) as idle:
             client.send(post())
@@ -365,13 +441,27 @@ def test_a_signal_refuses_what_has_no_answer_yet(configured: Configured, run: Ru
             assert (answer.status, answer.json()["error"]["details"]["error_code"]) == (529, "draining")
             assert await idle.rest() == b""
 
-    run(with_client([HOLD], meanwhile, configured))
+    run(with_client([HOLD], meanwhile, configured, drain_s=0.05))
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_what_runs(second: signal.Signals, configured: Configured, run: Run) -> None:
+    async def meanwhile(upstream: ScriptedServer, ready: Ready) -> None:
+        async with raw_client(ready.url) as client, raw_client(ready.url) as other:
+            client.send(STREAMED)
+            await client.until(b'"Half"')
+            terminate()
+            await until_draining(other)
+            terminate(second)
+            await is_told_draining(client)
+
+    run(with_client([STREAM + chunk("Half"), HOLD], meanwhile, configured))
 
 
 def test_a_reader_that_takes_nothing_is_cut(
     configured: Configured, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(service, "ENDING_S", 0.05)
+    monkeypatch.setattr(draining, "ENDING_S", 0.05)
     monkeypatch.setattr(listener, "FLUSH_S", 0.05)
     stalled = until_stalled(monkeypatch)
 
@@ -385,16 +475,13 @@ def test_a_reader_that_takes_nothing_is_cut(
             client.read_again()
             assert not (await client.rest()).endswith(b"0\r\n\r\n")
 
-    run(with_client(MORE_THAN_BUFFERS_HOLD, meanwhile, configured))
+    run(with_client(MORE_THAN_BUFFERS_HOLD, meanwhile, configured, drain_s=0.05))
     assert "readers take nothing" in caplog.text
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_cuts_short(
-    second: signal.Signals, configured: Configured, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_third_signal_cuts_short(configured: Configured, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that takes nothing may hold a restart for seconds; who insists does not wait for it."""
-    monkeypatch.setattr(service, "ENDING_S", 3600)
+    monkeypatch.setattr(draining, "ENDING_S", 3600)
     monkeypatch.setattr(listener, "FLUSH_S", 0.05)
     stalled = until_stalled(monkeypatch)
 
@@ -404,11 +491,9 @@ def test_a_second_signal_cuts_short(
             client.send(STREAMED)
             await stalled.wait()
             terminate()
-            while True:  # until it is seen to be draining
-                other.send(get("/readyz"))
-                if (await other.answer()).status == 503:
-                    break
-            terminate(second)
+            await until_draining(other)
+            terminate()
+            terminate(signal.SIGINT)  # of another kind: two of one that come together are one
             async with asyncio.timeout(3):
                 await upstream.until(lambda: upstream.open_count == 0)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from ezai.config import AnthropicUpstream as AnthropicUpstreamConfig
-from ezai.config import Config, PriceConfig, RouteConfig, TimeoutsConfig, UpstreamConfig
+from ezai.config import Config, PriceConfig, RouteConfig, TargetConfig, TimeoutsConfig, UpstreamConfig
 from ezai.config import EmbeddedUpstream as EmbeddedUpstreamConfig
 from ezai.config import OpenAIUpstream as OpenAIUpstreamConfig
 from ezai.errors import ConfigurationError, NotFound
@@ -19,11 +22,13 @@ from ezai.observe.request_log import RequestLog
 from ezai.offload import ProcessOffload
 from ezai.pipeline.driver import StreamRegistry
 from ezai.policy.pricing import Price, price_of
+from ezai.policy.retry_budget import RetryBudget
 from ezai.policy.routing import Route, Target, find_route
 from ezai.ports import KeyStore, Ledger, Ports, Timeouts
 from ezai.server.dataplane import DataPlane, DataPlaneSettings
 from ezai.server.edge import EdgeSettings
 from ezai.server.models import ListedModel
+from ezai.server.tls import load_tls
 from ezai.store.prices import LibraryPrices, PricedUpstream
 from ezai.system import RandomIds, SystemClock
 from ezai.translate.base import ANTHROPIC, LLAMA_CPP, OPENAI_COMPATIBLE, OPENAI_ITSELF, MidSystem
@@ -31,10 +36,12 @@ from ezai.upstreams.anthropic import AnthropicUpstream
 from ezai.upstreams.embedded import EmbeddedEndpoint, EmbeddedUpstream
 from ezai.upstreams.http import Egress
 from ezai.upstreams.openai import OpenAIUpstream, is_openai_itself
+from ezai.upstreams.target_states import TargetStates
 
 MIB = 1024 * 1024
 
 AnyUpstream = EmbeddedUpstream | AnthropicUpstream | OpenAIUpstream
+RenderMetrics = Callable[[Metrics], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,10 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A composed gateway: serve `data_plane`; `clock` ticks while it serves; `aclose` lets go of every upstream."""
+    """A composed gateway: serve `data_plane`; `clock` ticks while it serves."""
 
+    config: Config
+    embedded: Embedded | None
     data_plane: DataPlane
     edge: EdgeSettings
     registry: StreamRegistry
@@ -59,11 +68,20 @@ class Gateway:
     upstreams: tuple[AnyUpstream, ...]
     prices: LibraryPrices
     offload: ProcessOffload
+    metrics: Metrics
+    target_states: TargetStates
 
     async def aclose(self) -> None:
+        """Let go of everything."""
         await self.offload.aclose()
+        await self.release(())
+
+    async def release(self, others: Collection[Gateway]) -> None:
+        """Let go of the upstreams that none of the others asks."""
+        shared = {id(upstream) for other in others for upstream in other.upstreams}
         for upstream in self.upstreams:
-            await upstream.aclose()
+            if id(upstream) not in shared:
+                await upstream.aclose()
 
 
 def build(
@@ -73,20 +91,30 @@ def build(
     embedded: Embedded | None,
     clock: SystemClock,
     signing_key: bytes = b"",
+    *,
+    former: Gateway | None = None,
+    render_metrics: RenderMetrics | None = None,
 ) -> Gateway:
-    """Compose. Opens nothing and awaits nothing; `embedded` is there when the configuration has such an upstream."""
+    """Compose. Opens nothing and awaits nothing; `embedded` is there when the configuration has such an upstream.
+
+    After a reload the gateway takes over from a `former` one: what is counted, who is being served, and every
+    upstream of which nothing was changed, with its connections. `render_metrics` makes the page of /metrics where this
+    process is not the only one. Raises `ConfigurationError`; then the former one is as it was.
+    """
     names = _embedded_names(config, embedded)
-    routes = tuple(_route(item, names) for item in config.routes)
-    making = _Making(config.data_dir, embedded, clock, signing_key)
+    routes = tuple(_route(item, config, names) for item in config.routes)
+    making = _Making(config.data_dir, embedded, clock, signing_key, former)
     upstreams = tuple(making.upstream(item) for item in config.upstreams)
     prices = LibraryPrices(
         {item.name: _priced(item) for item in config.upstreams},
         {model: _price(item) for model, item in config.prices.items()},
         clock.epoch,
+        former.prices if former else None,
     )
-    registry = StreamRegistry(config.limits.streams)
-    metrics = Metrics(registry.__len__)
-    offload = ProcessOffload(clock)
+    registry = former.registry if former else StreamRegistry()
+    target_states = former.target_states if former else TargetStates(clock)
+    metrics = former.metrics if former else Metrics(registry.__len__, target_states.report)
+    offload = former.offload if former else ProcessOffload(clock)
     ports = Ports(
         routes=routes,
         upstreams={upstream.name: upstream for upstream in upstreams},
@@ -97,25 +125,47 @@ def build(
         clock=clock,
         ids=RandomIds(),
         offload=offload,
+        target_state=target_states,
+        retry_budget=RetryBudget(registry.__len__),
         event_limit_bytes=config.limits.event_mib * MIB,
         commit_after_s=config.limits.commit_after,
         keep_alive_s=config.limits.keep_alive,
         observers=(RequestLog(), metrics),
     )
     models = tuple(_listed(routes, names, embedded))
+    render = partial(render_metrics or _rendered_alone, metrics)
     settings = DataPlaneSettings(
-        config.limits.body_mib * MIB, config.server.strict_version, models, metrics.render, CONTENT_TYPE
+        config.limits.body_mib * MIB, config.server.strict_version, models, render, CONTENT_TYPE
     )
-    edge = EdgeSettings(
-        clock,
+    edge = _edge(config, ports)
+    registry.limit = config.limits.streams
+    data_plane = DataPlane(ports, registry, settings)
+    target_states.configure(target for route in routes for target in route.targets)
+    return Gateway(
+        config, embedded, data_plane, edge, registry, clock, models, upstreams, prices, offload, metrics, target_states
+    )
+
+
+def _edge(config: Config, ports: Ports) -> EdgeSettings:
+    server = config.server
+    tls = None
+    if server.tls_certificate:
+        tls = load_tls(config.data_dir / server.tls_certificate, config.data_dir / server.tls_key, http2=server.http2)
+    return EdgeSettings(
+        ports.clock,
         ports.ids,
         head_limit_bytes=config.limits.header_kib * 1024,
         receipt_s=config.limits.request_receive,
         connection_limit=config.limits.connections,
         queue_bytes=config.limits.queue_kib * 1024,
         reader_stall_s=config.limits.reader_stall,
+        http2=server.http2,
+        tls=tls,
     )
-    return Gateway(DataPlane(ports, registry, settings), edge, registry, clock, models, upstreams, prices, offload)
+
+
+async def _rendered_alone(metrics: Metrics) -> bytes:
+    return metrics.render()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +176,21 @@ class _Making:
     embedded: Embedded | None
     clock: SystemClock
     signing_key: bytes
+    former: Gateway | None
 
     def upstream(self, item: UpstreamConfig) -> AnyUpstream:
         """Raises `ConfigurationError` for a URL or a file that cannot be used."""
+        return self._unchanged(item) or self._made(item)
+
+    def _unchanged(self, item: UpstreamConfig) -> AnyUpstream | None:
+        """The former gateway's, where it was configured in the same way. A file of authorities is read again."""
+        former = self.former
+        if former is None or item not in former.config.upstreams:
+            return None
+        is_same = self.embedded is former.embedded if isinstance(item, EmbeddedUpstreamConfig) else not item.ca_file
+        return former.upstreams[former.config.upstreams.index(item)] if is_same else None
+
+    def _made(self, item: UpstreamConfig) -> AnyUpstream:
         try:
             match item:
                 case EmbeddedUpstreamConfig():
@@ -186,12 +248,23 @@ def _paths(fields: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(path.split(".")) for path in fields)
 
 
-def _route(item: RouteConfig, embedded: dict[str, str]) -> Route:
-    targets = tuple(
-        Target(target.upstream, target.model or embedded.get(target.upstream), target.max_output)
-        for target in item.targets
+def _route(item: RouteConfig, config: Config, embedded_names: Mapping[str, str]) -> Route:
+    upstreams = {upstream.name: upstream for upstream in config.upstreams}
+    targets = tuple(_target(target, upstreams[target.upstream], embedded_names) for target in item.targets)
+    phases = msgspec.structs.asdict(item.timeouts)
+    timeouts = tuple((phase, limit_s) for phase, limit_s in phases.items() if limit_s is not None)
+    return Route(item.model, targets, item.display_name, timeouts)
+
+
+def _target(item: TargetConfig, upstream: UpstreamConfig, embedded_names: Mapping[str, str]) -> Target:
+    context = upstream.context if isinstance(upstream, EmbeddedUpstreamConfig) else None
+    return Target(
+        item.upstream,
+        item.model or embedded_names.get(item.upstream),
+        item.max_output,
+        item.context or context,
+        upstream.max_retries,
     )
-    return Route(item.model, targets, item.display_name)
 
 
 def _priced(item: UpstreamConfig) -> PricedUpstream:
@@ -228,13 +301,22 @@ def _embedded_names(config: Config, embedded: Embedded | None) -> dict[str, str]
 
 
 def _listed(routes: Sequence[Route], embedded_names: Mapping[str, str], embedded: Embedded | None) -> list[ListedModel]:
-    """Plain routes, under their display name; and the embedded model, when its own name leads to it."""
+    """Plain routes, under their display name; then the embedded model and those of targets, whose own names lead to
+    them.
+    """
     listed = [ListedModel(route.model, route.display_name or route.model) for route in routes if route.is_plain]
     if embedded is not None:
         for upstream, name in embedded_names.items():
-            if _leads_to(routes, name, upstream) and all(model.id != name for model in listed):
+            if _leads_to(routes, name, upstream):
                 listed.append(ListedModel(name, embedded.display_name, embedded.context_tokens, 0.0, 0.0))
-    return listed
+    for route in routes:
+        first = route.targets[0]
+        if not route.is_plain and first.model is not None and _leads_to(routes, first.model, first.upstream):
+            listed.append(ListedModel(first.model, route.display_name or first.model))
+    once: dict[str, ListedModel] = {}
+    for model in listed:
+        once.setdefault(model.id, model)
+    return list(once.values())
 
 
 def _leads_to(routes: Sequence[Route], model: str, upstream: str) -> bool:

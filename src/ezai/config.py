@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ezai.errors import ConfigurationError
+from ezai.policy.walk import MAX_ATTEMPTS
 from ezai.protocol.validation import Kind, read_problem
 from ezai.upstreams.http.request import RequestWriter
 
@@ -24,8 +25,11 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Usd = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Retries = Annotated[int, msgspec.Meta(ge=0, le=MAX_ATTEMPTS - 1)]
 
 MAX_PORT = 65535
+MAX_WORKERS = 256
+Workers = Annotated[int, msgspec.Meta(ge=1, le=MAX_WORKERS)]
 LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_UPSTREAM = "local"
@@ -42,6 +46,10 @@ class ServerConfig(_Section, frozen=True):
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    workers: Workers = 1
+    tls_certificate: str = ""
+    tls_key: str = ""
+    http2: bool = False
     strict_version: bool = False
 
 
@@ -56,6 +64,7 @@ class LimitsConfig(_Section, frozen=True):
     queue_kib: Positive = 256
     reader_stall: Seconds = 60
     request_receive: Seconds = 60
+    drain: Seconds = 120
     commit_after: Seconds = 10
     keep_alive: Seconds = 10
 
@@ -93,6 +102,16 @@ class TimeoutsConfig(_Section, frozen=True):
     total: Seconds = 3600
 
 
+class RouteTimeoutsConfig(_Section, frozen=True):
+    """The same for one route, above its upstreams'; what is not said is theirs."""
+
+    connect: Seconds | None = None
+    response_headers: Seconds | None = None
+    first_event: Seconds | None = None
+    idle: Seconds | None = None
+    total: Seconds | None = None
+
+
 class EmbeddedUpstream(_Section, frozen=True, tag_field="kind", tag="embedded"):
     """A model that runs beside the gateway; `model` is a catalogue name, a GGUF file or hf:OWNER/REPO/FILE.gguf."""
 
@@ -102,6 +121,7 @@ class EmbeddedUpstream(_Section, frozen=True, tag_field="kind", tag="embedded"):
     slots: Positive = 4
     threads: Annotated[int, msgspec.Meta(ge=0)] = 0
     timeouts: TimeoutsConfig = TimeoutsConfig()
+    max_retries: Retries = 2
 
 
 class AnthropicUpstream(_Section, frozen=True, tag_field="kind", tag="anthropic"):
@@ -117,6 +137,7 @@ class AnthropicUpstream(_Section, frozen=True, tag_field="kind", tag="anthropic"
     strip_betas: list[str] = []
     strip_fields: list[str] = []
     timeouts: TimeoutsConfig = TimeoutsConfig()
+    max_retries: Retries = 2
 
 
 class OpenAIUpstream(_Section, frozen=True, tag_field="kind", tag="openai"):
@@ -131,25 +152,31 @@ class OpenAIUpstream(_Section, frozen=True, tag_field="kind", tag="openai"):
     strip_fields: list[str] = []
     mid_system: Literal["fold", "native", "hoist"] = "fold"
     timeouts: TimeoutsConfig = TimeoutsConfig()
+    max_retries: Retries = 2
 
 
 UpstreamConfig = EmbeddedUpstream | AnthropicUpstream | OpenAIUpstream
 
 
 class TargetConfig(_Section, frozen=True):
-    """One place a route leads to; without `model` the name that was asked for is kept."""
+    """One place a route leads to; without `model` the name that was asked for is kept.
+
+    `context` declares how many tokens the model holds; an embedded model's is that of its upstream.
+    """
 
     upstream: str
     model: str | None = None
+    context: Positive | None = None
     max_output: Positive | None = None
 
 
 class RouteConfig(_Section, frozen=True):
-    """Which models go where: a glob over the requested name, first match wins."""
+    """Which models go where: a glob over the requested name, first match wins. Targets are asked in their order."""
 
     model: str
     targets: list[TargetConfig]
     display_name: str = ""
+    timeouts: RouteTimeoutsConfig = RouteTimeoutsConfig()
 
 
 class Config(_Section, frozen=True):
@@ -167,7 +194,12 @@ class Config(_Section, frozen=True):
 
 
 def load(
-    path: Path | None, environ: Mapping[str, str] = os.environ, *, host: str | None = None, port: int | None = None
+    path: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
 ) -> Config:
     """Read, check and complete the configuration.
 
@@ -180,7 +212,8 @@ def load(
     document = _read(path) if path else {}
     document = _expanded(document, environ, where, "")
     _convert(document, where)  # first alone, so that a mistake is looked for where it is
-    _overlay(document, environ, host=host, port=port)
+    _overlay(document, environ)
+    _overlay_command_line(document, host, port, workers)
     config = _convert(document, where)
     config = msgspec.structs.replace(config, data_dir=data_dir(environ))
     return _completed(_checked(config, where))
@@ -238,8 +271,8 @@ def _expanded(value: Any, environ: Mapping[str, str], where: str, key: str) -> A
     return _VARIABLE.sub(variable, value)
 
 
-def _overlay(document: dict[str, Any], environ: Mapping[str, str], *, host: str | None, port: int | None) -> None:
-    """Put the environment and then the command line over the file. What is bad is named by where it came from."""
+def _overlay(document: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Put the environment over the file. What is bad is named by where it came from."""
     if environ.get("EZAI_HOST"):
         _put(document, "server", "host", environ["EZAI_HOST"])
     if environ.get("EZAI_PORT"):
@@ -249,12 +282,21 @@ def _overlay(document: dict[str, Any], environ: Mapping[str, str], *, host: str 
         if level not in LEVELS:
             raise ConfigurationError("environment", "EZAI_LOG", f"{level!r} is no level", f"Use {', '.join(LEVELS)}.")
         _put(document, "log", "level", level)
+
+
+def _overlay_command_line(document: dict[str, Any], host: str | None, port: int | None, workers: int | None) -> None:
+    """Put the command line over that."""
     if host is not None:
         _put(document, "server", "host", host)
     if port is not None:
         if not 0 <= port <= MAX_PORT:
             raise ConfigurationError("command line", "--port", f"{port} is no port", "Give one, such as 8080.")
         _put(document, "server", "port", port)
+    if workers is not None:
+        if not 1 <= workers <= MAX_WORKERS:
+            fix = f"Give a number from 1 to {MAX_WORKERS}."
+            raise ConfigurationError("command line", "--workers", f"{workers} workers are not offered", fix)
+        _put(document, "server", "workers", workers)
 
 
 def _put(document: dict[str, Any], section: str, key: str, value: object) -> None:
@@ -294,6 +336,8 @@ def _refused(where: str, error: str) -> ConfigurationError:
 
 
 def _checked(config: Config, where: str) -> Config:
+    if bool(config.server.tls_certificate) != bool(config.server.tls_key):
+        raise ConfigurationError(where, "server", "has one of tls_certificate and tls_key", "Name both, or neither.")
     names = [upstream.name for upstream in config.upstreams]
     for place, upstream in enumerate(config.upstreams):
         key = f"upstreams[{place}]"
@@ -332,18 +376,17 @@ def _check_server(where: str, key: str, upstream: AnthropicUpstream | OpenAIUpst
 
 
 def _check_route(where: str, key: str, route: RouteConfig, names: list[str]) -> None:
-    if len(route.targets) != 1:
-        raise ConfigurationError(
-            where, f"{key}.targets", f"{len(route.targets)} targets", "Name one: failover is not offered yet."
-        )
+    if not route.targets:
+        raise ConfigurationError(where, f"{key}.targets", "there is no target", "Name at least one upstream.")
+    places = [(target.upstream, target.model) for target in route.targets]
     for place, target in enumerate(route.targets):
+        at = f"{key}.targets[{place}]"
         if target.upstream not in names:
-            raise ConfigurationError(
-                where,
-                f"{key}.targets[{place}].upstream",
-                f"there is no upstream {target.upstream!r}",
-                f"Name one of: {', '.join(names) or 'none is configured'}.",
-            )
+            known = f"Name one of: {', '.join(names) or 'none is configured'}."
+            raise ConfigurationError(where, f"{at}.upstream", f"there is no upstream {target.upstream!r}", known)
+        if (first := places.index(places[place])) != place:
+            fix = "Take it out; max_retries of the upstream says how often a target is asked again."
+            raise ConfigurationError(where, at, f"is the same as targets[{first}]", fix)
 
 
 def _completed(config: Config) -> Config:

@@ -43,10 +43,10 @@ class ProcessOffload:
             workers = await self._started()
             # The first submission starts the process, which takes a while.
             return await asyncio.wrap_future(await asyncio.to_thread(workers.submit, work, *args))
-        except BrokenExecutor:
-            if self._workers is workers:
+        except (BrokenExecutor, OSError):  # OSError: there is no file or process left to make it of
+            if workers is not None and self._workers is workers:
                 self._end()
-            raise Overloaded("The process that reads large bodies ended; try again.", retry_after_s=1) from None
+            raise Overloaded("There is no process to read large bodies; try again.", retry_after_s=1) from None
         finally:
             self._running -= 1
             self._last_used = self._clock.now()
@@ -95,8 +95,8 @@ def _follow_parent() -> None:
     from threading import Thread
 
     os.nice(10)  # streams come first, also where there is one core
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     parent = parent_process()
     assert parent is not None, "runs in a worker"
 

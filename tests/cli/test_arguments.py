@@ -16,7 +16,7 @@ from ezai.errors import SetupError
 
 Captured = pytest.CaptureFixture[str]
 
-COMMANDS: list[list[str]] = [[], ["serve"], ["models"], ["models", "list"], ["models", "pull"], ["chat"]]
+COMMANDS: list[list[str]] = [[], ["serve"], ["models"], ["models", "list"], ["models", "pull"], ["chat"], ["check"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -31,8 +31,9 @@ def test_help(command: list[str], capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ([], ["serve", "models", "chat", "--version"]),
-        (["serve"], ["--config", "--host", "--port"]),
+        ([], ["serve", "check", "models", "chat", "--version"]),
+        (["serve"], ["--config", "--host", "--port", "--workers"]),
+        (["check"], ["--config"]),
         (["models"], ["list", "pull"]),
         (["models", "list"], ["--config"]),
         (["models", "pull"], ["--config", "NAME"]),
@@ -57,6 +58,8 @@ def test_help_names_what_there_is(command: list[str], names: list[str], capsys: 
         ["serve", "--port"],
         ["serve", "--port", "http"],
         ["serve", "--port", "80.5"],
+        ["serve", "--workers", "many"],
+        ["check", "extra"],
         ["models"],
         ["models", "nothing"],
         ["models", "pull"],
@@ -82,6 +85,7 @@ def test_bad_arguments_exit_2(arguments: list[str], capsys: Captured) -> None:
         (["chat", "--config", "FILE", "hi"], "FILE: file: does not exist"),
         (["serve", "--port", "70000"], "port"),
         (["serve", "--port", "-1"], "port"),
+        (["serve", "--workers", "0"], "--workers: 0 workers are not offered"),
         (["serve", "--config", "BAD"], "BAD: server.prot"),
         (["models", "pull", "nothing"], "nothing"),
         (["chat", "--url", "ftp://localhost", "hi"], "'ftp://localhost'"),
@@ -122,8 +126,12 @@ class Asked:
 @pytest.mark.parametrize(
     ("arguments", "command", "called"),
     [
-        (["serve"], "serve.serve", (None, None, None)),
-        (["serve", "--config", "f", "--host", "h", "--port", "0"], "serve.serve", (Path("f"), "h", 0)),
+        (["serve"], "serve.serve", (None, None, None, None)),
+        (
+            ["serve", "--config", "f", "--host", "h", "--port", "0", "--workers", "2"],
+            "serve.serve",
+            (Path("f"), "h", 0, 2),
+        ),
         (["models", "list"], "models.list_models", ()),
         (["models", "pull", "m"], "models.pull", ("m",)),
         (["chat"], "chat.chat", (None, None, None, None)),
@@ -148,7 +156,7 @@ def test_arguments_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("ezai.cli.serve.serve", asked)
     monkeypatch.setattr(sys, "argv", ["ezai", "serve", "--port", "1"])
     assert main() == 0
-    assert asked.calls == [(None, None, 1)]
+    assert asked.calls == [(None, None, 1, None)]
 
 
 @pytest.mark.parametrize(

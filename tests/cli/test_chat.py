@@ -19,7 +19,7 @@ import pytest
 
 from ezai.cli import main
 from ezai.cli.chat import chat
-from ezai.server.listener import bind
+from ezai.server.binding import bind
 from tests.conformance.gateway import STREAM, Options, Running, gateway, hello, streamed
 from tests.pipeline.fakes import DONE, FakeKeys, chunk, usage_chunk
 from tests.upstreams.http.scripted import EOF, HOLD, Script, Step

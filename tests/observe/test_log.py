@@ -232,7 +232,7 @@ def test_a_defect_is_told_without_what_was_said(monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr("ezai.pipeline.stream.find_route", fail)
+    monkeypatch.setattr("ezai.pipeline.dispatch.find_route", fail)
 
     async def test() -> str:
         async with gateway() as running:

@@ -88,4 +88,6 @@ def settlement(
     of: AttemptIntent, *, final: bool = True, cause: str = Cause.FINISHED, **fields: Any
 ) -> AttemptSettlement:
     end = End(cause, USAGE, UsageSource.UPSTREAM, "end_turn")
-    return replace(AttemptSettlement(of, end, final, 0.12, 3.3, "req_upstream", PRICE, 8_940_000), **fields)
+    return replace(
+        AttemptSettlement(of, end, cause if final else None, 0.12, 3.3, "req_upstream", PRICE, 8_940_000), **fields
+    )

@@ -78,6 +78,7 @@ def child_of(
     start_timeout_s: float = 60,
     sleep: Callable[[float], Awaitable[None]] = _no_wait,
     now: Callable[[], float] = lambda: 0.0,
+    stopped_look_s: float = 3600,
 ) -> EmbeddedChild:
     head = "import json, os, signal, sys\nsettings = json.loads(sys.stdin.buffer.readline())\n"
     return EmbeddedChild(
@@ -86,6 +87,7 @@ def child_of(
         start_timeout_s=start_timeout_s,
         sleep=sleep,
         now=now,
+        stopped_look_s=stopped_look_s,
     )
 
 
@@ -382,3 +384,43 @@ def test_the_tail_of_a_long_log_is_kept(run: Run, caplog: pytest.LogCaptureFixtu
     (words,) = (r.getMessage() for r in caplog.records if r.levelno == logging.DEBUG and r.name == "ezai.supervise")
     assert words.endswith("the end")
     assert len(words) < 20_000
+
+
+# Stopped.
+
+
+def test_a_child_that_is_stopped_for_long_is_ended_and_started_again(run: Run) -> None:
+    async def main() -> None:
+        child = child_of(OBEDIENT, stopped_look_s=0.01)
+        await child.start()
+        changes: asyncio.Queue[EmbeddedEndpoint | None] = asyncio.Queue()
+        child.subscribe(lambda: changes.put_nowait(child.endpoint))
+        before = pid_of(child)
+        os.kill(before, signal.SIGSTOP)
+        assert await changes.get() is None
+        assert await changes.get() == endpoint_of(child)
+        assert pid_of(child) != before
+        await child.aclose()
+
+    run(main())
+
+
+def test_a_child_that_is_continued_lives_on(run: Run) -> None:
+    async def main() -> None:
+        child = child_of(OBEDIENT, stopped_look_s=3600)
+        await child.start()
+        life = child._life
+        assert life is not None
+        assert not life.is_stopped()
+        os.kill(pid_of(child), signal.SIGSTOP)
+        while not life.is_stopped():  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0)
+        assert life.is_stopped(), "looking changes nothing"
+        os.kill(pid_of(child), signal.SIGCONT)
+        while life.is_stopped():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert child.endpoint is not None
+        await child.aclose()
+        assert not life.is_stopped()
+
+    run(main())

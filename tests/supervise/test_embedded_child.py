@@ -78,7 +78,7 @@ def test_a_parent_that_died_before_the_settings_were_read_is_noticed() -> None:
 _ASKING_THE_KERNEL = """
 import os, signal, sys
 from ezai.supervise import embedded_child
-embedded_child._die_with_parent(os.getppid())
+embedded_child.die_with_parent(os.getppid())
 print(os.getpid(), flush=True)
 signal.pause()
 """

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ezai.errors import SetupError
 from ezai.supervise.embedded import EmbeddedChild, EmbeddedSettings
 from ezai.upstreams.embedded import EmbeddedEndpoint
 from tests.model_fixture import ensure_model
+from tests.models.retemplated import BARE_CALLS, MARKED_CALLS, retemplate
 from tests.supervise.processes import watched
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
@@ -51,6 +53,26 @@ async def _asked(
 ) -> tuple[int, bytes]:
     api_key = endpoint.api_key if key is None else key
     return await asyncio.to_thread(_ask, endpoint.base_url, path, api_key, body)
+
+
+@pytest.mark.parametrize(("template", "bare"), [(BARE_CALLS, True), (MARKED_CALLS, False), (None, False)])
+def test_it_tells_how_its_template_writes_calls(
+    settings: EmbeddedSettings, tmp_path: Path, template: str | None, bare: bool
+) -> None:
+    async def main() -> None:
+        if template is None:
+            child = EmbeddedChild(settings)
+        else:
+            retemplate(settings.model_path, tmp_path / "model.gguf", template)
+            child = EmbeddedChild(replace(settings, model_path=tmp_path / "model.gguf"))
+        await child.start()
+        try:
+            assert child.endpoint is not None
+            assert child.endpoint.bare_calls is bare
+        finally:
+            await child.aclose()
+
+    asyncio.run(main())
 
 
 CHAT = {"messages": [{"role": "user", "content": "Say hi."}], "max_tokens": 3}

@@ -1,16 +1,17 @@
 """The command line. Commands import what they need when they run, so that `ezai serve` stays small.
 
-__init__.py   the arguments of every command, and how failures are told
-serve.py      ezai serve
-models.py     ezai models list | pull
-chat.py       ezai chat
-keys.py       ezai keys create | list | show | revoke
-usage.py      ezai usage
-arguments.py  kinds of arguments that several commands take
-lab.py        ezai mock, ezai bench
-keys.py       ezai keys create | list | show | revoke
-usage.py      ezai usage
-arguments.py  kinds of arguments that several commands take
+__init__.py         the arguments of every command, and how failures are told
+serve.py            ezai serve
+check.py            ezai check
+check_machine.py    what it looks at on this machine
+check_upstreams.py  what it asks of each upstream
+findings.py         what it finds out
+models.py           ezai models list | pull
+chat.py             ezai chat
+keys.py             ezai keys create | list | show | revoke
+usage.py            ezai usage
+lab.py              ezai mock, ezai bench
+arguments.py        kinds of arguments that several commands take
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ezai import __version__
+from ezai.cli.check import add_check
 from ezai.cli.keys import add_keys
 from ezai.cli.lab import add_bench, add_mock
 from ezai.cli.usage import add_usage
@@ -45,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ezai {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
+    add_check(commands)
     _add_models(commands)
     add_keys(commands)
     add_usage(commands)
@@ -59,6 +62,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_config(command)
     command.add_argument("--host", help="address to listen on (127.0.0.1)")
     command.add_argument("--port", type=int, help="port to listen on (8080; 0 takes a free one)")
+    command.add_argument("--workers", type=int, metavar="N", help="processes that serve (1)")
     command.set_defaults(run=_run_serve)
 
 
@@ -90,7 +94,7 @@ def _add_config(command: argparse.ArgumentParser) -> None:
 def _run_serve(parsed: argparse.Namespace) -> int:
     from ezai.cli.serve import serve
 
-    return serve(parsed.config, parsed.host, parsed.port)
+    return serve(parsed.config, parsed.host, parsed.port, parsed.workers)
 
 
 def _run_models_list(parsed: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 
 from ezai import __version__, config
@@ -11,16 +12,18 @@ from ezai.config import Config, EmbeddedUpstream
 from ezai.models.catalogue import CATALOGUE, model_path
 from ezai.models.verify import is_pulled
 from ezai.observe.log import start_logging
-from ezai.supervise.service import Ready, event_loop, run
+from ezai.supervise.loop import event_loop
+from ezai.supervise.service import Ready, run
 
 
-def serve(config_file: Path | None, host: str | None, port: int | None) -> int:
+def serve(config_file: Path | None, host: str | None, port: int | None, workers: int | None) -> int:
     """Run the gateway until it is told to stop. Raises `SetupError` for what keeps it from starting."""
-    settings = config.load(config_file, host=host, port=port)
+    read = partial(config.load, config_file, host=host, port=port, workers=workers)
+    settings = read()
     start_logging(settings.log.level, settings.log.format)
     _pull_missing(settings)
     with asyncio.Runner(loop_factory=event_loop()) as runner:
-        runner.run(run(settings, announce))
+        runner.run(run(settings, announce, reread=read))
     return 0
 
 
@@ -31,6 +34,7 @@ def announce(ready: Ready) -> None:
         f"  EzAI {__version__} is ready at {ready.url}",
         f"  models    {', '.join(ready.models) or 'by the routes of the configuration'}",
         f"  keys      {_access(ready)}",
+        *_workers(ready),
         "  speaks    Anthropic Messages: /v1/messages (stream and unary), count_tokens, /v1/models",
         "",
         "  Try       ezai chat 'Write a haiku about APIs'",
@@ -47,6 +51,12 @@ def _access(ready: Ready) -> str:
     if ready.is_open:
         return "none: any credential or none is accepted, from this machine only"
     return "a valid one is required"
+
+
+def _workers(ready: Ready) -> list[str]:
+    if ready.workers == 1:
+        return []
+    return [f"  workers   {ready.workers}; [limits] connections and streams count in each of them"]
 
 
 def _pull_missing(settings: Config) -> None:

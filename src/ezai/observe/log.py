@@ -13,6 +13,8 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
+from ezai.observe.log_output import LogOutput
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _OURS = "ezai"
 
@@ -20,7 +22,7 @@ _OURS = "ezai"
 def start_logging(level: str, form: Literal["auto", "text", "json"], stream: TextIO = sys.stderr) -> None:
     """Send the records of this package, and warnings of its libraries, to `stream`. Replaces earlier handlers."""
     as_text = stream.isatty() if form == "auto" else form == "text"
-    handler = logging.StreamHandler(stream)
+    handler = _handler(stream)
     handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
     # What no line of ours shows is not looked up for it (Python's logging HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -29,6 +31,24 @@ def start_logging(level: str, form: Literal["auto", "text", "json"], stream: Tex
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(_OURS).setLevel(level.upper())
+
+
+def _handler(stream: TextIO) -> logging.Handler:
+    """One that never waits for a reader, and the same again for the same stream.
+
+    Of a stream that is no descriptor there is nobody to wait for.
+    """
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):
+        return logging.StreamHandler(stream)
+    present = (item for item in logging.getLogger().handlers if isinstance(item, LogOutput))
+    return next((item for item in present if item.descriptor == descriptor), None) or LogOutput(descriptor)
+
+
+def lost_lines() -> int:
+    """How many lines were dropped because nobody read them."""
+    return sum(handler.lost_lines for handler in logging.getLogger().handlers if isinstance(handler, LogOutput))
 
 
 class TextFormatter(logging.Formatter):

@@ -6,11 +6,18 @@ somebody made up would grow without end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-from ezai.ports import Outcome
+from ezai.observe.families import Family, families_of, rendered
+from ezai.observe.log import lost_lines
+from ezai.policy.breaker import Condition
+from ezai.ports import Outcome, TargetReport
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -19,47 +26,91 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 class Metrics:
-    """The port `Observer`, counted. `open_requests` tells how many are being served now."""
+    """The port `Observer`, counted. `open_requests` tells how many are being served now, `targets` how targets do."""
 
-    def __init__(self, open_requests: Callable[[], int]) -> None:
+    def __init__(self, open_requests: Callable[[], int], targets: Callable[[], Sequence[TargetReport]] = tuple) -> None:
         self._registry = CollectorRegistry()
         registry = self._registry
-        self._requests = Counter(
+        requests = Counter(
             "ezai_requests", "Requests by how they ended.", ["upstream", "cause", "status"], registry=registry
         )
-        self._first_event = Histogram(
+        attempts = Counter(
+            "ezai_attempts", "Attempts at an upstream by how they ended.", ["upstream", "cause"], registry=registry
+        )
+        first_event = Histogram(
             "ezai_time_to_first_event_seconds",
             "From asking an upstream to its first event.",
             ["upstream"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._duration = Histogram(
+        duration = Histogram(
             "ezai_request_duration_seconds",
             "From a request's admission to its end.",
             ["upstream"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._tokens = Counter("ezai_tokens", "Tokens by kind.", ["upstream", "kind"], registry=registry)
+        tokens = Counter("ezai_tokens", "Tokens by kind.", ["upstream", "kind"], registry=registry)
+        # By their labels, looked up once each: they are few, and the library takes 3 us for a look.
+        self._requests_of = cache(requests.labels)
+        self._attempts_of = cache(attempts.labels)
+        self._first_event_of = cache(first_event.labels)
+        self._duration_of = cache(duration.labels)
+        self._tokens_of = cache(tokens.labels)
         Gauge("ezai_open_requests", "Requests being served.", registry=registry).set_function(open_requests)
+        registry.register(_TargetStates(targets))
+        registry.register(_LogLines())
 
     def ended(self, outcome: Outcome) -> None:
         upstream = outcome.upstream or _NONE
-        self._requests.labels(upstream, outcome.cause, str(outcome.status)).inc()
+        self._requests_of(upstream, outcome.cause, outcome.status).inc()
+        for tried, cause in outcome.tries:
+            self._attempts_of(tried, cause).inc()
         if outcome.upstream is None:
             return
-        self._duration.labels(upstream).observe(outcome.duration_s)
+        self._duration_of(upstream).observe(outcome.duration_s)
         if outcome.first_event_after_s is not None:
-            self._first_event.labels(upstream).observe(outcome.first_event_after_s)
+            self._first_event_of(upstream).observe(outcome.first_event_after_s)
         if outcome.end is not None:
             usage = outcome.end.usage
-            self._tokens.labels(upstream, "input").inc(usage.input_tokens)
-            self._tokens.labels(upstream, "cache_read").inc(usage.cache_read_input_tokens)
-            self._tokens.labels(upstream, "cache_write").inc(usage.cache_creation_input_tokens)
-            self._tokens.labels(upstream, "output").inc(usage.output_tokens)
+            self._count_tokens(upstream, "input", usage.input_tokens)
+            self._count_tokens(upstream, "cache_read", usage.cache_read_input_tokens)
+            self._count_tokens(upstream, "cache_write", usage.cache_creation_input_tokens)
+            self._count_tokens(upstream, "output", usage.output_tokens)
+
+    def _count_tokens(self, upstream: str, kind: str, tokens: int) -> None:
+        counter = self._tokens_of(upstream, kind)
+        if tokens:
+            counter.inc(tokens)
+
+    def families(self) -> list[Family]:
+        """Everything counted so far, as values."""
+        return families_of(self._registry)
 
     def render(self) -> bytes:
-        """Everything counted so far."""
-        rendered: bytes = generate_latest(self._registry)
-        return rendered
+        """The same as a page."""
+        return rendered(self.families())
+
+
+@dataclass(frozen=True, slots=True)
+class _TargetStates(Collector):
+    """Each target in each state it can be in, 1 where it is; looked up when somebody asks, never in between."""
+
+    targets: Callable[[], Sequence[TargetReport]]
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "ezai_target_state", "Whether a target is in a state.", labels=["upstream", "model", "state"]
+        )
+        for target in self.targets():
+            for condition in Condition:
+                family.add_metric([target.upstream, target.model, str(condition)], float(target.condition is condition))
+        yield family
+
+
+class _LogLines(Collector):
+    """Log lines that were dropped; see `log_output`."""
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily("ezai_log_lines_lost", "Log lines that nobody read.", value=lost_lines())

@@ -107,6 +107,15 @@ def schema_revision(path: Path) -> str | None:
     return str(row[0]) if row else None
 
 
+def has_any_key(path: Path) -> bool:
+    """Whether any key was ever made, revoked ones too. Raises `SetupError`."""
+    try:
+        with closing(connect(path)) as connection:
+            return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM virtual_key)").fetchone()[0])
+    except sqlite3.Error as error:
+        raise SetupError(f"{path}: the database cannot be read: {error}.") from None
+
+
 def check_not_newer(path: Path, revision: str | None) -> None:
     """Raise `SetupError` for a revision that this program does not know yet."""
     if revision is not None and revision > SCHEMA:

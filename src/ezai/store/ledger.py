@@ -57,7 +57,7 @@ class SqliteLedger:
         await self._writer.write(partial(_intend, request, attempt))
 
     async def settle(self, settlement: AttemptSettlement) -> None:
-        """Record the end of the attempt, and with the final one that of its request.
+        """Record the end of the attempt, and with the last one that of its request.
 
         Never refused for what waits already: there is at most one for each intent. An attempt that is not open, for
         it was settled before, is left as it is. Raises `Overloaded` where the database fails.
@@ -84,7 +84,9 @@ class SqliteLedger:
             intent.request_id,
             intent.number,
         )
-        request = (round(self._epoch() * 1000), cause, intent.request_id) if settlement.final else None
+        request = None
+        if settlement.request_cause is not None:
+            request = (round(self._epoch() * 1000), settlement.request_cause, intent.request_id)
         if not await self._writer.write(partial(_settle, attempt, request), bounded=False):
             logger.warning(
                 "an attempt was not open any more when it was settled",

@@ -42,15 +42,22 @@ class PricedUpstream:
 
 
 class LibraryPrices:
-    """The port `Prices`. `overrides` are the file's, by upstream model; `epoch` tells seconds since 1970."""
+    """The port `Prices`. `overrides` are the file's, by upstream model; `epoch` tells seconds since 1970.
+
+    The library, once imported, is taken over from a `former` one.
+    """
 
     def __init__(
-        self, upstreams: Mapping[str, PricedUpstream], overrides: Mapping[str, Price], epoch: Callable[[], float]
+        self,
+        upstreams: Mapping[str, PricedUpstream],
+        overrides: Mapping[str, Price],
+        epoch: Callable[[], float],
+        former: LibraryPrices | None = None,
     ) -> None:
         self._upstreams = upstreams
         self._overrides = {model: Tariff(price) for model, price in overrides.items()}
         self._epoch = epoch
-        self._library: _Library | None = None
+        self._library: _Library | None = former._library if former else None
         self._remembered: dict[tuple[str, str], Tariff | None] = {}
         self._forget_at = 0.0
 

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from ezai.errors import SetupError
-from ezai.supervise.backoff import deaths_in_a_row, restart_delay_s
+from ezai.supervise.backoff import cause_of_death, deaths_in_a_row, restart_delay_s
+from ezai.supervise.stopping import first_of
 from ezai.upstreams.embedded import EmbeddedEndpoint
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ log = logging.getLogger("ezai.supervise")
 
 START_TIMEOUT_S = 120.0
 END_GRACE_S = 2.0
+STOPPED_LOOK_S = 2.0
+STOPPED_LOOKS = 3
+"""A process that was stopped (SIGSTOP) and not continued keeps its connections open and answers nothing: one that is
+found so that many times in a row, is ended."""
 _LOG_TAIL_BYTES = 16_384
 
 COMMAND = (sys.executable, "-P", "-m", "ezai.supervise.embedded_child")
@@ -51,9 +55,9 @@ class EmbeddedChild:
     """Keeps one child running between `start` and `aclose`; both belong to one event loop.
 
     Whenever the process dies it is started again, after a wait that doubles from death to death (`backoff`), for as
-    long as it takes. While it is down `endpoint` is None.
+    long as it takes. While it is down `endpoint` is None. One that is stopped and not continued is ended.
 
-    `command`, `now` and `sleep` are for tests.
+    `command`, `now`, `sleep` and `stopped_look_s` are for tests.
 
     The event loop that starts it should run in a thread that lives as long as the process should: on Linux the
     kernel kills the child when that thread ends.
@@ -67,15 +71,18 @@ class EmbeddedChild:
         start_timeout_s: float = START_TIMEOUT_S,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        stopped_look_s: float = STOPPED_LOOK_S,
     ) -> None:
         self._settings = settings
         self._command = command
         self._start_timeout_s = start_timeout_s
         self._now = now
         self._sleep = sleep
+        self._stopped_look_s = stopped_look_s
         self._context_tokens = settings.context_tokens
         self._life: _Life | None = None
         self._changed = asyncio.Event()
+        self._subscribers: list[Callable[[], None]] = []
         self._owner: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -103,6 +110,10 @@ class EmbeddedChild:
                 return self.endpoint
             await self._changed.wait()
         return None
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever `endpoint` has become another, or None."""
+        self._subscribers.append(changed)
 
     # Its life.
 
@@ -142,13 +153,23 @@ class EmbeddedChild:
     async def _until_death(self, life: _Life) -> float:
         """Wait for the process that serves to die; the seconds that it served."""
         started = self._now()
-        await life.dead()
+        await first_of(life.dead(), self._until_stopped(life))
         self._life = None
         self._signal_change()
         await life.end()
         log.warning("The embedded model's process %s; it is started again.", life.cause_of_death())
         log.debug("Its last words:\n%s", life.last_words())
         return self._now() - started
+
+    async def _until_stopped(self, life: _Life) -> None:
+        """Kill the process where it was stopped for some time, and return when it is gone."""
+        looks = 0
+        while looks < STOPPED_LOOKS:
+            await asyncio.sleep(self._stopped_look_s)
+            looks = looks + 1 if life.is_stopped() else 0
+        log.warning("The embedded model's process is stopped, and was not continued; it is ended.")
+        life.kill()
+        await life.dead()
 
     def _serve_with(self, life: _Life) -> None:
         self._life = life
@@ -159,6 +180,8 @@ class EmbeddedChild:
     def _signal_change(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+        for changed in self._subscribers:
+            changed()
 
     async def _launch(self) -> _Life:
         """A process that answers. Raises `SetupError`; then, and when it is cancelled, none is left."""
@@ -187,6 +210,8 @@ class _Report(msgspec.Struct, frozen=True):
     address: str = ""
     port: int = 0
     context: int = 0
+    bare_calls: bool = False
+    grammars: bool = False
     error: str | None = None
 
 
@@ -238,12 +263,27 @@ class _Life(asyncio.SubprocessProtocol):
             ) from None
         if report.error is not None:
             raise SetupError(_SENTENCES.get(report.error, _SENTENCES["load_failed"]))
-        self.endpoint = EmbeddedEndpoint(f"http://{report.address}:{report.port}", api_key)
+        base_url = f"http://{report.address}:{report.port}"
+        self.endpoint = EmbeddedEndpoint(base_url, api_key, report.bare_calls, report.grammars)
         self.context_tokens = report.context or settings.context_tokens
 
     async def dead(self) -> None:
         """Wait until the process is gone and reaped."""
         await asyncio.shield(self._exited)
+
+    def is_stopped(self) -> bool:
+        """Whether the process is stopped, by a signal or a debugger; never where the system does not tell."""
+        if self.pid is None or not hasattr(os, "waitid"):
+            return False
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return False  # it has ended
+
+    def kill(self) -> None:
+        """End the process now."""
+        if self._transport is not None and self._transport.get_returncode() is None:
+            self._transport.kill()
 
     async def end(self) -> None:
         """End the process, kindly and then not; wait until it is gone and its log is read. Idempotent."""
@@ -266,15 +306,7 @@ class _Life(asyncio.SubprocessProtocol):
 
     def cause_of_death(self) -> str:
         """What a sentence about the process goes on with."""
-        status = self._transport.get_returncode() if self._transport else None
-        if status is None:
-            return "went silent"
-        if status >= 0:
-            return f"ended with exit code {status}"
-        try:
-            return f"was ended by {signal.Signals(-status).name}"
-        except ValueError:
-            return f"was ended by signal {-status}"
+        return cause_of_death(self._transport.get_returncode() if self._transport else None)
 
     def last_words(self) -> str:
         """The end of llama.cpp's log: for the log at debug level alone, since it holds paths."""

@@ -1,36 +1,40 @@
-"""One gateway process, from its start to its end: the listening socket, the embedded child, the signals."""
+"""The master: one gateway from its start to its end.
+
+It owns the listening socket, the embedded model's process, migrations and signals; who serves is this process itself,
+or the workers where there are several. It validates every configuration before anybody serves by it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import signal
-from collections.abc import Callable, Coroutine, Mapping
+import socket
+from collections.abc import Callable, MutableMapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
-from ezai.app import Embedded, Gateway, build
-from ezai.config import Config, EmbeddedUpstream
+import msgspec
+
+from ezai.config import Config
 from ezai.errors import SetupError
-from ezai.models.catalogue import CATALOGUE
-from ezai.models.reference import resolve
+from ezai.observe.log import start_logging
 from ezai.policy.openness import is_loopback
-from ezai.ports import KeyStore
-from ezai.server.listener import Listener, bind
-from ezai.store.database import sqlite_path
-from ezai.store.opening import open_store
-from ezai.supervise.embedded import EmbeddedChild, EmbeddedSettings
-from ezai.system import SystemClock
+from ezai.store.database import has_any_key, prepare, sqlite_path
+from ezai.store.root_secret import load_root_secret
+from ezai.supervise.embedded_models import EmbeddedModels, RunningModel
+from ezai.supervise.files import raise_file_limit, wanted_files
+from ezai.supervise.notify import ServiceNotifier
+from ezai.supervise.snapshot import Model, Servers, Snapshot
+from ezai.supervise.sockets import Inheritance, listening_socket, take_inheritance
+from ezai.supervise.stopping import Signals, Stage, first_of
+from ezai.supervise.upgrade import start_successor
+from ezai.supervise.workers import Workers
 
-logger = logging.getLogger("ezai.supervise")
+log = logging.getLogger("ezai.supervise")
 
-T = TypeVar("T")
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-ENDING_S = 5.0
-"""How long streams may take to write their last event; a reader that takes none is cut."""
+NEEDS_RESTART = ("server", "store")
+"""Sections of the configuration that a reload leaves as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,131 +44,223 @@ class Ready:
     url: str
     models: tuple[str, ...]
     is_open: bool
+    workers: int = 1
 
 
-def event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
+async def run(
+    config: Config,
+    announce: Callable[[Ready], None],
+    environ: MutableMapping[str, str] = os.environ,
+    reread: Callable[[], Config] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM has drained it, or a successor serves. Leaves nothing running, however it ends.
 
-
-async def run(config: Config, announce: Callable[[Ready], None], environ: Mapping[str, str] = os.environ) -> None:
-    """Serve until SIGINT or SIGTERM; a second one cuts short. Leaves nothing running, however it ends.
-
-    Raises `SetupError` when it cannot start. `announce` is called when the first request would be answered.
+    Raises `SetupError` when it cannot start. `announce` is called when the first request would be answered. `reread`
+    reads the configuration anew, for SIGHUP; it raises `SetupError` for a bad one.
     """
-    clock = SystemClock()
     async with AsyncExitStack() as running:
-        signals = running.enter_context(StopSignals())
-        store = await open_store(sqlite_path(config.store.url, config.data_dir), config.data_dir, clock, environ)
-        running.push_async_callback(store.aclose)
-        _check_exposure(config, store.keys)
-        listening = running.enter_context(closing(bind(config.server.host, config.server.port)))
-        started = await signals.unless_stopped(_start_child(config))
+        signals = running.enter_context(Signals())
+        inheritance = take_inheritance(environ)
+        running.callback(inheritance.close)
+        started = await signals.stopping.unless_reached(Stage.DRAINING, _listening(config, inheritance, environ))
         if started is None:
             return
-        child, embedded = started
-        if child is not None:
-            running.push_async_callback(child.aclose)
-        gateway = build(config, store.keys, store.ledger, embedded, clock, store.signing_key)
-        running.push_async_callback(gateway.aclose)
-        await gateway.prices.load()
-        clock.start()
-        running.callback(clock.stop)
-        listener = Listener(gateway.data_plane, gateway.edge)
-        await listener.start(listening)
-        running.push_async_callback(listener.stop)
-        announce(_ready(config, listening.getsockname()[1], gateway, store.keys))
-        await signals.stopping.wait()
-        await _end_streams(gateway, signals)
+        listening, is_open = started
+        running.enter_context(closing(listening))
+        master = Master(config, listening, environ, signals, reread)
+        running.push_async_callback(master.aclose)
+        models = await signals.stopping.unless_reached(Stage.DRAINING, master.start())
+        if models is None:
+            return
+        announce(Ready(_url(listening, config), models, is_open, config.server.workers))
+        inheritance.tell_ready()
+        await master.serve()
 
 
-class StopSignals:
-    """SIGINT and SIGTERM while it is entered: the first asks to stop, the second to hurry."""
+class Master:
+    """What the gateway consists of, and what signals do to it."""
 
-    def __init__(self) -> None:
-        self.stopping = asyncio.Event()
-        self.hurrying = asyncio.Event()
+    def __init__(
+        self,
+        config: Config,
+        listening: socket.socket,
+        environ: MutableMapping[str, str],
+        signals: Signals,
+        reread: Callable[[], Config] | None,
+    ) -> None:
+        self._config = config
+        self._listening = listening
+        self._environ = environ
+        self._signals = signals
+        self._reread = reread
+        self._notifier = ServiceNotifier(environ)
+        self._models = EmbeddedModels(self._moved)
+        self._number = 0
+        self._needed: dict[int, Model | None] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._servers = self._made_servers()
 
-    def __enter__(self) -> StopSignals:
-        for number in STOP_SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(number, self._received)
-        return self
+    async def start(self) -> tuple[str, ...]:
+        """Start everything; the names of the models that are listed. Raises `SetupError`."""
+        snapshot = await self._snapshot(self._config)
+        return await self._servers.start(snapshot)
 
-    def __exit__(self, *_: object) -> None:
-        for number in STOP_SIGNALS:
-            asyncio.get_running_loop().remove_signal_handler(number)
+    async def serve(self) -> None:
+        """Do what signals say, until the end is reached."""
+        stopping = self._signals.stopping
+        self._notifier.ready()
+        await first_of(self._follow_reloads(), self._follow_upgrades(), stopping.reached(Stage.HANDING_OVER))
+        if stopping.stage > Stage.HANDING_OVER:
+            self._notifier.stopping()
+        await self._servers.stop(stopping)
 
-    def _received(self) -> None:
-        (self.hurrying if self.stopping.is_set() else self.stopping).set()
+    async def aclose(self) -> None:
+        """End everything."""
+        await self._servers.aclose()
+        if self._ending:
+            await asyncio.wait(self._ending)
+        await self._models.aclose()
 
-    async def unless_stopped(self, starting: Coroutine[Any, Any, T]) -> T | None:
-        """What `starting` returns; None, and it was cancelled, when a signal came first."""
-        task = asyncio.get_running_loop().create_task(starting)
-        await first_of(asyncio.wait({task}), self.stopping.wait())
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-        return None if task.cancelled() else task.result()
+    # Reloading.
+
+    async def _follow_reloads(self) -> None:
+        asked = self._signals.reload
+        while True:
+            await asked.wait()
+            asked.clear()
+            self._notifier.reloading()
+            try:
+                await self._reload()
+            except SetupError as error:
+                log.error(
+                    "the configuration was not reloaded, the former one stays", extra={"fields": {"reason": str(error)}}
+                )
+            except Exception:
+                log.exception("a defect of the reload; what serves goes on")
+            finally:
+                self._notifier.ready()
+
+    async def _reload(self) -> None:
+        if self._reread is None:
+            raise SetupError("This gateway was started without a way to read it again.")
+        read = await asyncio.to_thread(self._reread)
+        config = _reloadable(read, self._config)
+        snapshot = await self._snapshot(config)
+        try:
+            await self._servers.use(snapshot)
+        except BaseException:
+            self._released(snapshot.number)
+            raise
+        if config.log != self._config.log:
+            start_logging(config.log.level, config.log.format)
+        self._config = config
+        log.info(
+            "the configuration was reloaded",
+            extra={"fields": {"upstreams": len(config.upstreams), "routes": len(config.routes)}},
+        )
+
+    # Upgrading.
+
+    async def _follow_upgrades(self) -> None:
+        asked = self._signals.upgrade
+        while True:
+            await asked.wait()
+            log.info("a new process is started, to take over")
+            try:
+                pid = await start_successor(self._listening, self._environ)
+            except SetupError as error:
+                log.error("there was no upgrade, this process goes on", extra={"fields": {"reason": str(error)}})
+            except Exception:
+                log.exception("a defect of the upgrade; this process goes on")
+            else:
+                log.info("the new process serves; this one ends", extra={"fields": {"pid": pid}})
+                self._notifier.succeeded_by(pid)
+                self._signals.stopping.advance(Stage.HANDING_OVER)
+            asked.clear()
+
+    # What runs.
+
+    def _made_servers(self) -> Servers:
+        if self._config.server.workers > 1:
+            return Workers(self._listening, self._environ, self._released)
+        from ezai.supervise.serving import ServingProcess  # everything that serves: a master of workers needs it not
+
+        return ServingProcess(self._listening, self._environ, self._released)
+
+    async def _snapshot(self, config: Config) -> Snapshot:
+        """A configuration with its model, which runs. Raises `SetupError`."""
+        self._number += 1
+        snapshot = Snapshot(self._number, config, await self._models.provide(config))
+        self._needed[snapshot.number] = snapshot.model
+        return snapshot
+
+    def _moved(self, model: RunningModel) -> None:
+        self._servers.moved(model)
+
+    def _released(self, number: int) -> None:
+        """That snapshot is needed no more: end the model that no other one needs."""
+        self._needed.pop(number, None)
+        task = asyncio.get_running_loop().create_task(self._models.end_others(self._needed.values()))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
 
-async def first_of(*waits: Coroutine[Any, Any, object], timeout_s: float | None = None) -> bool:
-    """Wait until one of them is done and cancel the others. False when the time ran out before."""
-    tasks = {asyncio.get_running_loop().create_task(wait) for wait in waits}
+# Starting.
+
+
+async def _listening(
+    config: Config, inheritance: Inheritance, environ: MutableMapping[str, str]
+) -> tuple[socket.socket, bool]:
+    """The socket, and whether everybody may ask. The store is made, or brought up to date. Raises `SetupError`."""
+    is_open = await asyncio.to_thread(_prepare_store, config, environ)
+    if inheritance.listening is None:
+        _check_exposure(config.server.host, is_open)
+    listening = listening_socket(inheritance, config.server.host, config.server.port)
     try:
-        done, _ = await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    return bool(done)
+        _check_exposure(listening.getsockname()[0], is_open)
+    except SetupError:
+        listening.close()
+        raise
+    raise_file_limit(wanted_files(config))
+    return listening, is_open
 
 
-def _check_exposure(config: Config, keys: KeyStore) -> None:
+def _prepare_store(config: Config, environ: MutableMapping[str, str]) -> bool:
+    """Make the store or bring it up to date; whether there is no key yet."""
+    load_root_secret(config.data_dir, environ.get("EZAI_ROOT_KEY"))
+    database = sqlite_path(config.store.url, config.data_dir)
+    prepare(database)
+    return not (environ.get("EZAI_ADMIN_KEY") or has_any_key(database))
+
+
+def _check_exposure(host: str, is_open: bool) -> None:
     """Without a key everybody is served, so everybody must be this machine."""
-    if not keys.has_keys() and not is_loopback(config.server.host):
+    if is_open and not is_loopback(host):
         raise SetupError(
-            f"There is no key yet, and {config.server.host} is open to other machines: "
+            f"There is no key yet, and {host} is open to other machines: "
             "make one with `ezai keys create`, set EZAI_ADMIN_KEY, or listen on 127.0.0.1."
         )
 
 
-async def _start_child(config: Config) -> tuple[EmbeddedChild, Embedded] | tuple[None, None]:
-    """The child that runs the embedded upstream's model, ready to answer; none where none is configured."""
-    upstream = next((item for item in config.upstreams if isinstance(item, EmbeddedUpstream)), None)
-    if upstream is None:
-        return None, None
-    model = await asyncio.to_thread(resolve, upstream.model, config.data_dir)
-    # llama.cpp takes the memory of what is asked before it cuts it to what the model was trained with.
-    context = min(upstream.context, model.context_tokens or upstream.context)
-    child = EmbeddedChild(EmbeddedSettings(model.path, context, upstream.slots, upstream.threads or _spare_threads()))
-    await child.start()
-    catalogued = CATALOGUE.get(upstream.model)
-    name = catalogued.display_name if catalogued else upstream.name
-    return child, Embedded(model, name, child.context_tokens, lambda: child.endpoint)
+def _url(listening: socket.socket, config: Config) -> str:
+    address, port = listening.getsockname()[:2]
+    host = config.server.host if port == config.server.port else address
+    scheme = "https" if config.server.tls_certificate else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _spare_threads() -> int:
-    """Every core but one. llama.cpp's threads wait for each other by spinning: beside one busy process two threads on
-    two cores were measured at 9 tokens/s, one thread at 52 (of 90 and 51 on a calm machine).
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
+# Reloading.
 
 
-def _ready(config: Config, port: int, gateway: Gateway, keys: KeyStore) -> Ready:
-    host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
-    return Ready(f"http://{host}:{port}", tuple(model.id for model in gateway.models), not keys.has_keys())
-
-
-async def _end_streams(gateway: Gateway, signals: StopSignals) -> None:
-    """End every stream in one error event. Returns when all are told, or when a reader takes too long to be told."""
-    registry = gateway.registry
-    logger.info("stopping", extra={"fields": {"open_streams": len(registry)}})
-    registry.close()
-    await first_of(registry.wait_empty(), signals.hurrying.wait(), timeout_s=ENDING_S)
-    if len(registry):
-        logger.warning("streams whose readers take nothing are cut", extra={"fields": {"streams": len(registry)}})
+def _reloadable(read: Config, present: Config) -> Config:
+    """What was read, with those sections as they are that only a restart changes; it is said where they differ."""
+    kept = {name: getattr(present, name) for name in NEEDS_RESTART}
+    changed = [
+        f"{name}.{field}"
+        for name, section in kept.items()
+        for field in section.__struct_fields__
+        if getattr(section, field) != getattr(getattr(read, name), field)
+    ]
+    if changed:
+        log.warning("a reload does not change this: it needs a restart", extra={"fields": {"keys": changed}})
+    return msgspec.structs.replace(read, **kept)

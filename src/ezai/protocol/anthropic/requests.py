@@ -8,6 +8,7 @@ sent there, and comes back as its `Facts`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ MANY_OBJECTS = 3000
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NULL = msgspec.Raw(b"null")
+_HIGH, _LOW = rb"u[dD][89abAB]..", rb"u[dD][c-fC-F].."
+_escapes = re.compile(rb"\\(?:" + _HIGH + rb"\\" + _LOW + rb"|u(?P<half>[dD][89a-fA-F]..)|.)", re.DOTALL).finditer
 
 
 class Facts(NamedTuple):
@@ -39,17 +42,21 @@ class Facts(NamedTuple):
 class MessagesRequest:
     """A request whose outermost object was read and checked; `body` is what the client sent, untouched."""
 
-    __slots__ = ("_members", "body", "facts", "max_tokens", "model", "streamed")
+    __slots__ = ("_members", "beta", "body", "facts", "max_tokens", "model", "streamed")
 
-    def __init__(self, body: bytes, facts: Facts, members: dict[str, msgspec.Raw] | None = None) -> None:
+    def __init__(
+        self, body: bytes, facts: Facts, members: dict[str, msgspec.Raw] | None = None, *, beta: bool = False
+    ) -> None:
         self.body = body
         self.facts = facts
+        self.beta = beta
+        """Whether it was asked for with `?beta=true`, as the beta namespaces of the SDKs and Claude Code do."""
         self.model, self.max_tokens, self.streamed, _ = facts
         self._members = members
 
-    def __reduce__(self) -> tuple[type[MessagesRequest], tuple[bytes, Facts]]:
+    def __reduce__(self) -> tuple[Callable[..., MessagesRequest], tuple[bytes, Facts, bool]]:
         """For another process: without the decoded members, which are the body once more."""
-        return MessagesRequest, (self.body, self.facts)
+        return _made, (self.body, self.facts, self.beta)
 
     @property
     def is_large(self) -> bool:
@@ -71,6 +78,15 @@ class MessagesRequest:
         """Decode what a translator needs. Raises `InvalidRequest` that names the field."""
         conversation: Conversation = _decode(self.body, Conversation)
         return conversation
+
+
+def _made(body: bytes, facts: Facts, beta: bool) -> MessagesRequest:
+    return MessagesRequest(body, facts, beta=beta)
+
+
+def wants_beta(query: bytes) -> bool:
+    """Whether a query string asks for the beta interface."""
+    return b"beta=true" in query.split(b"&")
 
 
 def is_large(body: bytes) -> bool:
@@ -125,9 +141,18 @@ def _read_members(body: bytes) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError:
         raise InvalidRequest("The request body is not a JSON object.") from None
     except msgspec.DecodeError as error:
-        raise InvalidRequest(f"The request body is not valid JSON: {error}.") from None
+        raise InvalidRequest(f"The request body is not valid JSON: {_half_in(body) or error}.") from None
     except RecursionError:
         raise InvalidRequest("The request body is nested too deeply.") from None
+
+
+def _half_in(body: bytes) -> str:
+    """What is wrong with the first character of which the body holds one half alone; empty where there is none."""
+    for escape in _escapes(body):
+        if escape["half"]:
+            half = escape["half"].decode("ascii", "replace")
+            return f"\\u{half} at byte {escape.start()} is half of a character, without its other half"
+    return ""
 
 
 def _read_model(members: dict[str, msgspec.Raw]) -> str:

@@ -1,0 +1,144 @@
+"""Rows S9 and S13: what the gateway's own system runs out of, or holds up."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import resource
+import signal
+from pathlib import Path
+
+from ezai.supervise.files import PER_CONNECTION, RESERVED
+from tests.faults.operated import Operated, finished, operate, rests
+from tests.gateway_process import GatewayProcess
+from tests.raw_client import RawClient
+from tests.server.test_edge import STREAMED, get
+from tests.supervise.processes import watched
+
+FILES = 256
+UNDER_A_LIMIT = ("sh", "-c", f'ulimit -n {FILES} && exec "$@"', "sh")
+"""A hard limit: it cannot be raised again."""
+FITTING = (FILES - RESERVED) // PER_CONNECTION
+
+
+async def answers(client: RawClient) -> int:
+    client.send(get("/v1/models"))
+    return (await client.answer()).status
+
+
+def test_row_s9_under_a_limit_on_files_what_does_not_fit_is_told_529(tmp_path: Path) -> None:
+    async def test(gateway: Operated) -> None:
+        warned = await gateway.logged(
+            "the limit on open files leaves room for fewer connections than configured: "
+            "raise it (ulimit -n, LimitNOFILE=)"
+        )
+        assert (warned["open_files"], warned["connections"]) == (FILES, FITTING)
+        clients = await gateway.streams(FITTING)
+        late = [await gateway.client() for _ in range(10)]
+        for client in late:
+            client.send(STREAMED)
+            refusal = await client.answer()
+            assert (refusal.status, refusal.error["error"]["type"]) == (529, "overloaded_error")
+        gateway.let_go()
+        assert all(map(finished, await rests(clients)))
+        for client in (*clients, *late):
+            client.close()
+        assert all(map(finished, await new_ones(gateway, 10)))
+
+    operate(test, tmp_path, prefix=UNDER_A_LIMIT)
+
+
+async def new_ones(gateway: Operated, count: int) -> list[bytes]:
+    """What becomes of new streams, once there is room for them."""
+    while await answers(await gateway.client()) == 529:
+        pass
+    clients = await gateway.streams(count)
+    gateway.let_go()
+    return await rests(clients)
+
+
+def test_row_s9_with_no_file_left_connections_are_refused_and_later_accepted_again(tmp_path: Path) -> None:
+    """The limit is lowered under the running gateway, so that accepting itself fails (EMFILE)."""
+
+    async def test(gateway: Operated) -> None:
+        clients = await gateway.streams(10)
+        soft, hard = resource.prlimit(gateway.gateway.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(gateway.gateway.pid, resource.RLIMIT_NOFILE, (open_files(gateway.gateway) + 5, hard))
+        crowd = [await gateway.client() for _ in range(100)]
+        for client in crowd:
+            client.send(get("/healthz"))
+        await until_none_waits(crowd)
+        assert 0 < sum(client.is_hung_up for client in crowd) < len(crowd)
+        served = next(client for client in crowd if not client.is_hung_up)
+        await served.answer()
+        served.send(STREAMED)
+        assert (await served.answer()).status == 529, "there is no file for the upstream's connection"
+        gateway.let_go()
+        assert all(map(finished, await rests(clients))), "those that run are not the worse for it"
+        resource.prlimit(gateway.gateway.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        assert all(map(finished, await new_ones(gateway, 10)))
+
+    operate(test, tmp_path)
+
+
+async def until_none_waits(clients: list[RawClient]) -> None:
+    """Return when each has an answer or was hung up on: none is left in the queue."""
+    for client in clients:
+        if b"\r\n\r\n" not in await client.head_or_cut():
+            assert client.is_hung_up
+
+
+def open_files(gateway: GatewayProcess) -> int:
+    return len(list(Path(f"/proc/{gateway.pid}/fd").iterdir()))
+
+
+LINES = 6000
+"""Of some 330 bytes each: more than a pipe and what waits for it hold."""
+
+
+def test_row_s13_a_log_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> None:
+    async def test(gateway: Operated) -> None:
+        clients = await gateway.streams(10)
+        gateway.gateway.reads_log.clear()
+        busy = await gateway.client()
+        for _ in range(LINES // 100):
+            busy.send(get("/v1/nothing") * 100)
+            for _ in range(100):
+                assert (await busy.answer()).status == 404
+        gateway.let_go()
+        assert all(map(finished, await rests(clients)))
+        lost = await lost_lines(busy)
+        assert 0 < lost < LINES
+        gateway.gateway.reads_log.set()
+        told = await gateway.logged("log lines were lost: nobody read them")
+        assert told["lines"] == lost
+        assert len(gateway.gateway.log_text().split('"request ended"')) - 1 == LINES + 10 - lost
+        gateway.send(signal.SIGTERM)
+        assert await gateway.exit_status() == 0
+
+    operate(test, tmp_path)
+
+
+async def lost_lines(client: RawClient) -> int:
+    client.send(get("/metrics"))
+    page = (await client.answer()).body.decode()
+    found = re.search(r"^ezai_log_lines_lost_total ([0-9.]+)$", page, re.MULTILINE)
+    assert found
+    return int(float(found[1]))
+
+
+def test_row_s13_the_end_does_not_wait_for_the_log_either(tmp_path: Path) -> None:
+    async def test(gateway: Operated) -> None:
+        gateway.gateway.reads_log.clear()
+        busy = await gateway.client()
+        for _ in range(10):
+            busy.send(get("/v1/nothing") * 100)
+            for _ in range(100):
+                await busy.answer()
+        gateway.send(signal.SIGTERM)
+        assert await busy.rest() == b""
+        with watched(gateway.gateway.pid) as process:
+            await asyncio.to_thread(process.wait)
+        assert await gateway.exit_status() == 0
+
+    operate(test, tmp_path)

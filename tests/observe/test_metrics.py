@@ -1,0 +1,57 @@
+"""What is counted, and what is looked up when somebody asks."""
+
+from __future__ import annotations
+
+from ezai.observe.metrics import Metrics
+from ezai.policy.breaker import Condition
+from ezai.ports import Outcome, TargetReport
+
+
+def lines(metrics: Metrics) -> list[str]:
+    return metrics.render().decode().splitlines()
+
+
+def test_attempts_are_counted_by_upstream_and_cause() -> None:
+    metrics = Metrics(lambda: 0)
+    tries = (("near", "upstream_unreachable"), ("near", "upstream_unreachable"), ("far", "finished"))
+    for _ in range(2):
+        metrics.ended(Outcome("req_1", 200, "finished", 1.0, upstream="far", attempts=3, tries=tries))
+    metrics.ended(Outcome("req_2", 529, "no_target_ready", 0.0))
+    told = [line for line in lines(metrics) if line.startswith("ezai_attempts_total")]
+    assert sorted(told) == [
+        'ezai_attempts_total{cause="finished",upstream="far"} 2.0',
+        'ezai_attempts_total{cause="upstream_unreachable",upstream="near"} 4.0',
+    ]
+
+
+def test_each_target_is_in_one_state() -> None:
+    reports = [
+        TargetReport("near", "", Condition.READY, failures=1, ready_in_s=0),
+        TargetReport("far", "small", Condition.OPEN, failures=5, ready_in_s=20),
+    ]
+    metrics = Metrics(lambda: 0, lambda: reports)
+    told = [line for line in lines(metrics) if line.startswith("ezai_target_state{")]
+    assert [line for line in told if line.endswith(" 1.0")] == [
+        'ezai_target_state{model="",state="ready",upstream="near"} 1.0',
+        'ezai_target_state{model="small",state="open",upstream="far"} 1.0',
+    ]
+    assert len(told) == len(reports) * len(Condition)
+    assert len([line for line in told if line.endswith(" 0.0")]) == len(reports) * (len(Condition) - 1)
+    reports[1] = TargetReport("far", "small", Condition.PROBING, failures=5, ready_in_s=0)
+    assert 'ezai_target_state{model="small",state="probing",upstream="far"} 1.0' in lines(metrics)
+
+
+def test_nobody_looks_until_somebody_asks() -> None:
+    asked = 0
+
+    def targets() -> list[TargetReport]:
+        nonlocal asked
+        asked += 1
+        return []
+
+    metrics = Metrics(lambda: 0, targets)
+    before = asked  # the registry looks once for the names
+    metrics.ended(Outcome("req_1", 200, "finished", 1.0, upstream="far", tries=(("far", "finished"),)))
+    assert asked == before
+    metrics.render()
+    assert asked == before + 1
