@@ -111,6 +111,14 @@ def test_after_its_repeats_comes_the_next_target() -> None:
         assert (talk.header("x-ezai-upstream"), talk.header("x-ezai-attempts")) == ("b", "4")
 
 
+@both_kinds
+def test_s12_while_the_embedded_model_is_being_started_another_target_answers(stream: bool) -> None:
+    with Dialogue(targets=[Target("a", max_retries=0), B], stream=stream) as talk:
+        talk.upstream_fails(UpstreamStarting("The embedded model is being started; try again."))
+        answers(talk)
+        talk.tried(("a", "upstream_starting"), ("b", "finished"))
+
+
 # How long is waited.
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ezai.errors import UpstreamTimeout, UpstreamTruncated, UpstreamUnreachable
+from ezai.errors import Overloaded, UpstreamTimeout, UpstreamTruncated, UpstreamUnreachable
 from ezai.policy.breaker import OPEN_S, OPENS_AFTER, Condition
 from ezai.policy.routing import Target
 from ezai.ports import Timeouts
@@ -137,16 +137,32 @@ def uses_up_its_time(talk: Dialogue) -> None:
     talk._unread()
 
 
+def is_short_of_files(talk: Dialogue) -> None:
+    """Row S9: nothing is known of the upstream, and the next one cannot be reached either."""
+    talk.upstream_fails(Overloaded("The gateway has as many files open as it may; try again.", retry_after_s=1))
+    assert talk.client_gets_json(529)["error"]["type"] == "overloaded_error"
+    assert talk.asked == ["a"]
+
+
 @pytest.mark.parametrize(
-    "client", [leaves_at_once, leaves_in_mid_stream, leaves_after_a_wait, drains, is_at_fault, uses_up_its_time]
+    "request_that",
+    [
+        is_short_of_files,
+        leaves_at_once,
+        leaves_in_mid_stream,
+        leaves_after_a_wait,
+        drains,
+        is_at_fault,
+        uses_up_its_time,
+    ],
 )
-def test_what_the_target_is_not_to_blame_for_counts_for_nothing(client: Callable[[Dialogue], None]) -> None:
+def test_what_the_target_is_not_to_blame_for_counts_for_nothing(request_that: Callable[[Dialogue], None]) -> None:
     world = World()
     for _ in range(OPENS_AFTER - 1):
         fails_once(world)
     for _ in range(OPENS_AFTER):
         with Dialogue(targets=[A, B], world=world, timeouts=Timeouts(total=6)) as talk:
-            client(talk)
+            request_that(talk)
     assert condition(world, A) is Condition.READY
     fails_once(world)
     assert condition(world, A) is Condition.OPEN, "and forgets nothing"

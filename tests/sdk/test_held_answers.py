@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Any
 
 import anthropic
@@ -75,8 +76,7 @@ def of(schema: Any) -> dict[str, Any]:
     return {"type": "object", "properties": {"x": schema}, "required": ["x"], "$defs": definitions}
 
 
-@pytest.mark.parametrize("prompt", PROMPTS)
-@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+@pytest.mark.parametrize(("schema", "prompt"), list(zip(SCHEMAS.values(), cycle(PROMPTS))), ids=SCHEMAS)
 def test_a_forced_call_fits_its_schema(client: anthropic.Anthropic, schema: Any, prompt: str) -> None:
     message = client.messages.create(**forced(prompt, of(schema)))
     assert message.stop_reason == "tool_use"

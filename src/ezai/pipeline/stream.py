@@ -242,12 +242,13 @@ class Stream:
 
     async def _stop_opening(self) -> None:
         opening = self._opening
-        if opening is None or opening.done():
+        if opening is None:
             return
-        opening.cancel()
-        await asyncio.wait({opening})
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait({opening})
         if not opening.cancelled():
-            opening.exception()  # it failed as it was stopped: what it says does not matter any more
+            opening.exception()  # where it failed all the same: what it says does not matter any more
 
     async def _leave(self) -> None:
         """Stop what still runs, settle what nobody settled (the task was cancelled from outside), tell who watches."""

@@ -17,8 +17,9 @@
 | whatever the gateway itself refuses | no | no | no |
 
 `x-should-retry` of the upstream stands above the second column, where there is a third to fall back on: it never makes
-a client's fault worth another try. After the first event of an answer only the last column holds, without `total`,
-which an answer that runs has just used up. Source: design, contract 6.
+a client's fault worth another try. After the first event of a stream only the last column holds, without `total`,
+which an answer that runs has just used up. A unary answer is told when it is whole, so all of it is before that.
+Source: design, contract 6.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Elsewhere(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What follows from the error of an attempt that had not begun to answer."""
+    """What follows from the error of an attempt of whose answer nothing was told."""
 
     same: bool
     """The same target may be asked again."""
@@ -72,7 +73,7 @@ _NOTHING = Verdict(same=False, elsewhere=Elsewhere.NOWHERE, conduct=Conduct.UNTO
 
 
 def judge(error: RequestError, advice: RetryAdvice = NO_ADVICE) -> Verdict:
-    """What follows from the error of an attempt that had not begun to answer.
+    """What follows from the error of an attempt of whose answer nothing was told.
 
     `advice` is that of the answer's headers, where there was an answer.
     """
