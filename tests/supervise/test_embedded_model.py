@@ -69,6 +69,7 @@ def test_it_tells_how_its_template_writes_calls(
         try:
             assert child.endpoint is not None
             assert child.endpoint.bare_calls is bare
+            assert child.endpoint.grammars
         finally:
             await child.aclose()
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ezai.translate.base import LLAMA_CPP, UpstreamFacts
+from ezai.translate.terms import Thinking
 from tests.properties.strategies import cut_text
 from tests.translate.chat_stream import DONE, Said, blocks, chunk, delta, message, usage_chunk
 from tests.translate.test_chat_request import TOOL, made
@@ -98,6 +99,12 @@ def test_the_first_call_ends_an_answer_of_one() -> None:
     assert said.says(chunk(f"{CALL}{CALL}"))[-2:] == ["tool_use", "message_stop"]
     assert said.stream.cut_short
     assert said.says(chunk("more"), delta(finish="stop"), DONE) == []
+
+
+def test_text_that_was_held_back_stays_before_the_thinking_behind_it() -> None:
+    pieces = [chunk('{"a": '), delta(reasoning="hm"), chunk("so")]
+    content = blocks(*pieces, DONE, bare_calls=True, offered=("f",), thinking=Thinking.SHOWN, signing_key=b"k")
+    assert content == [text('{"a": '), {"type": "thinking", "thinking": "hm"}, text("so")]
 
 
 def test_names_go_back_to_what_the_client_calls_them() -> None:

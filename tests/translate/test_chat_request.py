@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -444,6 +445,24 @@ def test_item_30_long_names_are_shortened_everywhere_and_told_apart() -> None:
     assert body["tool_choice"]["function"]["name"] == names[0]
     assert body["messages"][1]["tool_calls"][0]["function"]["name"] == names[0]
     assert request.terms.tool_names == {names[0]: long, names[1]: other}
+
+
+@pytest.mark.parametrize(
+    "model", ["mistral-large", "open-mixtral-8x22b", "mistralai/Ministral-8B", "devstral", "pixtral"]
+)
+def test_ids_are_such_as_mistrals_templates_take(model: str) -> None:
+    # vllm#38738: a conversation that had begun elsewhere was refused for the ids of its calls.
+    loop = [USER, assistant(call("toolu_01A"), call("abc123XYZ")), user(result("abc123XYZ"), result("toolu_01A"))]
+    body = {"model": "m", "max_tokens": 9, "messages": loop}
+    request = AnthropicToOpenAI(model, OPENAI_COMPATIBLE).request(read_request(msgspec.json.encode(body)))
+    written = msgspec.json.decode(request.body)["messages"]
+    (first, second), results = written[1]["tool_calls"], written[2:]
+    assert re.fullmatch("[A-Za-z0-9]{9}", first["id"])
+    assert second["id"] == "abc123XYZ"
+    assert [message["tool_call_id"] for message in results] == ["abc123XYZ", first["id"]]
+    assert [one["id"] for one in turns(*loop)[1]["tool_calls"]] == ["toolu_01A", "abc123XYZ"], "elsewhere as they are"
+    native = turns(*loop, facts=replace(LLAMA_CPP, takes_tools=True))
+    assert [one["id"] for one in native[1]["tool_calls"]] == [first["id"], "abc123XYZ"]
 
 
 def test_item_37_what_only_the_hosted_api_runs_is_left_out() -> None:

@@ -131,6 +131,8 @@ def test_several_tools_are_told_apart_by_their_name_which_comes_first() -> None:
         # Tuples, as they are written now and as they were.
         ({"prefixItems": [NULL, {"const": 1}]},
          {"type": "array", "prefixItems": [NULL, {"const": 1}], "minItems": 2, "items": False, "maxItems": 4}),
+        ({"prefixItems": [NULL, False]},
+         {"type": "array", "prefixItems": [NULL, False], "minItems": 1, "items": False, "maxItems": 4}),
         ({"type": "array", "items": [NULL], "additionalItems": False},
          {"type": "array", "prefixItems": [NULL], "minItems": 1, "items": False, "maxItems": 4}),
         ({"type": "array", "items": False}, {"type": "array", "items": False, "maxItems": 4}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ezai.translate.base import ANTHROPIC
+from ezai.translate.base import ANTHROPIC, LLAMA_CPP
 from ezai.upstreams.anthropic import AnthropicUpstream
 from ezai.upstreams.credentials import credentials_of
 from ezai.upstreams.embedded import EmbeddedEndpoint, EmbeddedUpstream
@@ -51,3 +51,10 @@ def test_the_embedded_models_key_is_the_present_one() -> None:
         told.append(upstream.facts.credentials)
         endpoints.pop(0)
     assert told == [("first-key",), ("first-key",), ("second-key",)]
+
+
+def test_what_the_embedded_model_can_is_what_its_process_found_out() -> None:
+    endpoint = EmbeddedEndpoint("http://h", "some-key", bare_calls=True, grammars=True)
+    facts = EmbeddedUpstream("e", lambda: endpoint, FakeClock()).facts
+    assert (facts.bare_calls, facts.grammars) == (True, True)
+    assert EmbeddedUpstream("e", lambda: None, FakeClock()).facts == LLAMA_CPP

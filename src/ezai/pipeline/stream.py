@@ -166,6 +166,7 @@ class Stream:
     async def _relayed(self) -> AsyncIterator[bytes]:
         assert self._opening is not None
         batch = self._opening.result()
+        self._opening = None
         attempt = self._dispatch.attempt
         assert attempt is not None
         relay = attempt.relay

@@ -98,8 +98,8 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self._deadline = self._edge.clock.now() + self._edge.head_receipt_s
-        # Below the limit, for what an upstream sent in one read may come on top.
-        transport.set_write_buffer_limits(high=self._edge.queue_bytes * 3 // 4)
+        # Half of the limit: what an upstream has sent by one more read comes on top.
+        transport.set_write_buffer_limits(high=self._edge.queue_bytes // 2)
         self.app_state[OVER_CAPACITY] = len(self.connections) > self._edge.connection_limit
         if self._edge.http2:
             self._choose(transport)

@@ -195,7 +195,8 @@ class _Answering(NamedTuple):
         """Its answer, decoded. Raises what `_UNTOLD` lists."""
         connection = http.client.HTTPConnection(self.address, self.port, timeout=60)
         try:
-            connection.request(method, path, json.dumps(body), {"Authorization": f"Bearer {self.api_key}"})
+            sent = None if body is None else json.dumps(body)
+            connection.request(method, path, sent, {"Authorization": f"Bearer {self.api_key}"})
             return json.loads(connection.getresponse().read())
         finally:
             connection.close()

@@ -20,17 +20,15 @@ _first_half = re.compile("[\ud800-\udbff]\\Z").search
 
 
 class Halves:
-    """The first halves of one answer, each waiting in its place: a field of the delta, or a call's arguments."""
+    """The first halves of one answer, each `waiting` in its place: a field of the delta, or a call's arguments.
 
-    __slots__ = ("_waiting",)
+    While any does, the next chunk has to be `joined` too.
+    """
+
+    __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, str] = {}
-
-    @property
-    def waiting(self) -> bool:
-        """Whether any is: then the next chunk has to be `joined` too."""
-        return bool(self._waiting)
+        self.waiting: dict[Hashable, str] = {}
 
     def joined(self, chunk: ChatChunk) -> ChatChunk:
         """The chunk with whole characters alone. Raises `UpstreamMalformed` for a half whose other one is elsewhere."""
@@ -49,7 +47,7 @@ class Halves:
 
     def end(self) -> None:
         """The answer is over. Raises `UpstreamMalformed` where one still waits."""
-        if self._waiting:
+        if self.waiting:
             raise _cut()
 
     def _delta(self, delta: ChatDelta) -> ChatDelta:
@@ -83,9 +81,9 @@ class Halves:
     def _text(self, place: Hashable, text: str | None) -> str | None:
         if not text:
             return text
-        text = self._waiting.pop(place, "") + text
+        text = self.waiting.pop(place, "") + text
         if half := _first_half(text):
-            self._waiting[place] = half[0]
+            self.waiting[place] = half[0]
             text = text[:-1]
         try:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")

@@ -213,11 +213,12 @@ class _Narrowing:
     def _array(self, schema: dict[str, Any], place: str, level: int) -> dict[str, Any]:
         """Places of a tuple are filled; behind them, and in an array without a bound, come a few items at most."""
         kept = dict(schema)
-        places = schema.get("prefixItems", [])
+        places = self._each(schema.get("prefixItems", []), f"{place}.prefixItems", level)
         least, most = schema.get("minItems", 0), schema.get("maxItems")
         if places:
-            kept["prefixItems"] = self._each(places, f"{place}.prefixItems", level)
-            kept["minItems"] = least = max(least, len(places) if most is None else min(len(places), most))
+            filled = next((number for number, one in enumerate(places) if one is False), len(places))
+            kept["prefixItems"] = places
+            kept["minItems"] = least = max(least, filled if most is None else min(filled, most))
         if places and "items" not in schema and least <= len(places):
             kept["items"] = False
         elif "items" in schema or self._bounded:

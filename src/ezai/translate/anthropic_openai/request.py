@@ -29,6 +29,7 @@ from ezai.translate.anthropic_openai.tools import (
     functions,
     offered_tools,
     schema_of,
+    takes_short_ids,
 )
 from ezai.translate.anthropic_openai.turns import ChatMessage, chat_messages
 from ezai.translate.base import UpstreamFacts
@@ -56,7 +57,7 @@ class ChatRequest:
         self._conversation = conversation
         self._facts = facts
         self._max_tokens = max_tokens
-        self._names = ToolNames()
+        self._names = ToolNames(short_ids=facts.is_llama_cpp or takes_short_ids(model))
         tools = offered_tools(conversation)
         check_choice(conversation.tool_choice, tools)
         self._called: Sequence[Tool] = forced(conversation.tool_choice, tools) if facts.is_llama_cpp else ()

@@ -270,11 +270,12 @@ class MessagesFromChat:
         if self._tags is not None:
             held, self._tags = self._tags.end(), None
             self._parted(*held)
-        if self._bare is not None:
-            self._bare.end()
         self._settle_stops()
 
     def _settle_stops(self) -> None:
+        """The same of what was neither a call nor a stop sequence."""
+        if self._bare is not None:
+            self._bare.end()
         if self._stops is not None and self._stops.matched is None:
             self._say(self._stops.end())
             self._end_if_stopped()

@@ -27,6 +27,8 @@ from ezai.translate.anthropic_openai.schemas import is_strict, read_schema
 NO_CALLS = {"tool_choice": "none"}
 MAX_NAME = 64  # of an OpenAI function; Messages has 128
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
+_MISTRAL = re.compile("[sx]tral", re.IGNORECASE)
 _HOSTED_TOOL = re.compile(r"(web_search|web_fetch|code_execution|tool_search_tool|advisor|mcp_toolset)(_|$)")
 
 
@@ -46,9 +48,13 @@ class Tool:
 
 
 class ToolNames:
-    """Names that both sides can say: those too long for a function are shortened, the same way each time."""
+    """Names, and ids of calls, that both sides can say: others are changed, the same way each time.
 
-    def __init__(self) -> None:
+    `short_ids`: the upstream's chat template may take ids of nine letters and digits alone, as Mistral's do.
+    """
+
+    def __init__(self, *, short_ids: bool = False) -> None:
+        self._short_ids = short_ids
         self.changed: dict[str, str] = {}
         """The upstream's name to the client's, of those that differ."""
 
@@ -60,6 +66,17 @@ class ToolNames:
         short = f"{name[: MAX_NAME - 9]}_{digest}"
         self.changed[short] = name
         return short
+
+    def id_of(self, call_id: str) -> str:
+        """The upstream's id for a call of the conversation. What comes from it is never looked up by such an id."""
+        if not self._short_ids or _SHORT_ID.fullmatch(call_id):
+            return call_id
+        return hashlib.sha256(call_id.encode()).hexdigest()[:9]
+
+
+def takes_short_ids(model: str) -> bool:
+    """Whether a model, by its name, may be one whose template refuses other ids."""
+    return _MISTRAL.search(model) is not None
 
 
 def offered_tools(conversation: Conversation) -> list[Tool]:

@@ -180,7 +180,8 @@ class _Writer:
         text = ("Error: " if block.is_error else "") + _joined(texts)
         if not self._facts.takes_tools:
             return [], [_text(f'<tool_result id="{block.tool_use_id}">\n{text}\n</tool_result>'), *shown]
-        return [{"role": "tool", "tool_call_id": block.tool_use_id, "content": text}], shown
+        answered = self._names.id_of(block.tool_use_id)
+        return [{"role": "tool", "tool_call_id": answered, "content": text}], shown
 
     def _parts(self, block: Block | ResultBlock, place: str) -> list[Part]:
         match block:
@@ -255,7 +256,7 @@ class _Writer:
         if not arguments.startswith("{"):
             raise InvalidRequest(f"{place}.input: must be a JSON object")
         return {
-            "id": call.id,
+            "id": self._names.id_of(call.id),
             "type": "function",
             "function": {"name": self._names.of(call.name), "arguments": arguments},
         }

@@ -15,6 +15,9 @@ from ezai.upstreams.http.response import ResponseReader
 
 ONE_WRITE_BYTES: Final = 64 * 1024
 """Up to this size head and body are joined, so that they leave in one segment where they fit in one."""
+RECEIVE_BUFFER_BYTES: Final = 64 * 1024
+"""In the kernel; no read is much larger. What an upstream says faster than its reader reads waits there, and not here:
+the system's own default grows to megabytes for each. Over 200 ms of way it still lets 1,500 events a second through."""
 SLICE_BYTES: Final = 256 * 1024
 """How much of a bigger body is written in one step of the loop. TLS takes 3 ms for a MiB, and a transport copies what
 the kernel does not take at once: so neither is done for the whole of it."""
@@ -139,6 +142,7 @@ class Connection(asyncio.Protocol):
         # TCP_NODELAY is set by both loops. Keep-alive probes find a peer that is gone without a word.
         if (sock := transport.get_extra_info("socket")) is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
 
     def pause_writing(self) -> None:
         self._writing_paused = True
