@@ -130,7 +130,7 @@ def build(
         event_limit_bytes=config.limits.event_mib * MIB,
         commit_after_s=config.limits.commit_after,
         keep_alive_s=config.limits.keep_alive,
-        observers=(RequestLog(), metrics),
+        observers=(RequestLog(clock), metrics),
     )
     models = tuple(_listed(routes, names, embedded))
     render = partial(render_metrics or _rendered_alone, metrics)

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from ezai.policy.breaker import COOL_DOWN_S, Condition, Conduct, Standing
 from ezai.policy.keys import Credentials, VirtualKey
 from ezai.policy.pricing import Price, Tariff
@@ -143,8 +145,7 @@ class KeyStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptIntent:
+class AttemptIntent(msgspec.Struct, frozen=True):
     """What is written before an attempt is dispatched. `number` counts from 1 within the request."""
 
     request_id: str
@@ -162,8 +163,7 @@ class AttemptIntent:
     """The glob of the route that was taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptSettlement:
+class AttemptSettlement(msgspec.Struct, frozen=True):
     """How an attempt ended, and with the last one how its request did."""
 
     intent: AttemptIntent
@@ -238,8 +238,7 @@ class Prices(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How one request ended, for those who watch: what the client was told, and what it took.
 
     `cause` is that of the ledger and of `error.details.error_code`. A request that was refused before it was admitted

@@ -42,8 +42,9 @@ class SystemClock:
         self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
 
     def stop(self) -> None:
-        """Tick no more."""
+        """Tick a last time, for what waits to be told, and no more."""
         self._running = False
+        self._tick()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

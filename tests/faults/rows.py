@@ -38,7 +38,9 @@ from ezai.config import (
 from ezai.lab.mock import Behaviour, Mock, RequestRecord, mock_upstream
 from ezai.lab.mock.server import Tls
 from ezai.observe.log import JsonFormatter
+from ezai.observe.request_log import RequestLog
 from ezai.pipeline.driver import StreamRegistry
+from ezai.ports import Observer
 from ezai.protocol.anthropic.events import ERROR, MESSAGE_STOP, MessagesEvent, read_event
 from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.sse import SseDecoder
@@ -156,6 +158,7 @@ class Row:
     registry: StreamRegistry
     pool: HttpClient
     """The gateway's connections to the upstream."""
+    observers: Sequence[Observer]
     next: Mock
     told: list[Told] = field(default_factory=list)
     _said: list[tuple[str, list[str]]] = field(default_factory=list)
@@ -232,6 +235,9 @@ class Row:
     async def check(self) -> None:
         """Hold that client, ledger and log were told one cause of each request: the one that was said."""
         await self.registry.wait_empty()
+        for observer in self.observers:
+            if isinstance(observer, RequestLog):
+                observer.write()
         requests, attempts = self.requests(), self.attempts()
         ids = [item["id"] for item in requests]
         causes = [cause for cause, _ in self._said]
@@ -291,7 +297,9 @@ async def playing(
             async with serving(config, store.keys, store.ledger, clock) as served:
                 made = served.gateway.upstreams[0]
                 assert not isinstance(made, EmbeddedUpstream)
-                row = Row(wire, served.url, mock, database, log, served.gateway.registry, made._client, second)
+                gateway = served.gateway
+                observers = gateway.data_plane.ports.observers
+                row = Row(wire, served.url, mock, database, log, gateway.registry, made._client, observers, second)
                 yield row
                 await row.check()
         finally:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from ezai.errors import UpstreamTruncated
 from ezai.observe.request_log import RequestLog
 from ezai.ports import Outcome
 from ezai.protocol.end import Cause, End, UsageSource
 from ezai.protocol.usage import Usage
+from tests.pipeline.fakes import FakeClock
 
 USAGE = Usage(input_tokens=5, cache_read_input_tokens=3, cache_creation_input_tokens=1, output_tokens=7)
 FINISHED = Outcome(
@@ -34,8 +35,12 @@ FINISHED = Outcome(
 def told(caplog: pytest.LogCaptureFixture, *outcomes: Outcome) -> list[dict[str, Any]]:
     """The fields of each line that these give at the level info."""
     with caplog.at_level(logging.INFO, "ezai.requests"):
+        clock = FakeClock()
+        log = RequestLog(clock)
         for outcome in outcomes:
-            RequestLog().ended(outcome)
+            log.ended(outcome)
+        assert not caplog.records
+        clock.advance(1)
     assert {record.getMessage() for record in caplog.records} == {"request ended"}
     return [record.__dict__["fields"] for record in caplog.records]
 
@@ -68,7 +73,9 @@ def test_the_cause_is_the_code_that_the_client_was_told(caplog: pytest.LogCaptur
         End(error.error_code, USAGE, UsageSource.ESTIMATED, error=error),
         End(Cause.CLIENT_LEFT, Usage(), UsageSource.NONE),
     ]
-    lines = told(caplog, *(replace(FINISHED, cause=end.cause, end=end, first_event_after_s=None) for end in ends))
+    lines = told(
+        caplog, *(structs.replace(FINISHED, cause=end.cause, end=end, first_event_after_s=None) for end in ends)
+    )
     shown = [(line["cause"], line["usage_source"], line["stop_reason"], line["first_event_ms"]) for line in lines]
     assert shown == [("upstream_truncated", "estimated", None, None), ("client_left", "none", None, None)]
     assert error.message not in caplog.text

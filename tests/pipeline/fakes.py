@@ -282,7 +282,9 @@ class FakeClient:
         self.batches.append(batch)
         await self.may_send.wait()
 
-    async def finish(self) -> None:
+    async def finish(self, last: bytes) -> None:
+        if last:
+            await self.send(last)
         self.finished = True
 
     def watch(self, left: Callable[[Cause], None]) -> None:

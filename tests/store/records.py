@@ -8,10 +8,11 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec import structs
 
 from ezai.policy.pricing import Price
 from ezai.ports import AttemptIntent, AttemptSettlement
@@ -81,13 +82,13 @@ def intent(request_id: str = "req_1", number: int = 1, **fields: Any) -> Attempt
     plain = AttemptIntent(
         request_id, number, "ab12cd34", "claude-x", "main", "claude-x-1", True, "acme", "anthropic", "claude-*"
     )
-    return replace(plain, **fields)
+    return structs.replace(plain, **fields)
 
 
 def settlement(
     of: AttemptIntent, *, final: bool = True, cause: str = Cause.FINISHED, **fields: Any
 ) -> AttemptSettlement:
     end = End(cause, USAGE, UsageSource.UPSTREAM, "end_turn")
-    return replace(
+    return structs.replace(
         AttemptSettlement(of, end, cause if final else None, 0.12, 3.3, "req_upstream", PRICE, 8_940_000), **fields
     )

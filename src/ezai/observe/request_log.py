@@ -1,39 +1,73 @@
-"""One log line per request, with everything but what was said."""
+"""One log line per request, with everything but what was said.
+
+The lines are written at the clock's next tick, all that are due together: one at a time, between the events of
+streams, a line costs three times as much, because by then the processor has forgotten how to write one (measured:
+107 us against 35). Each bears the time of its request's end.
+"""
 
 from __future__ import annotations
 
 import logging
 
-from ezai.ports import Outcome
+from ezai.ports import Clock, Outcome
 
 logger = logging.getLogger("ezai.requests")
 
 
 class RequestLog:
-    """The port `Observer`, kept as log lines."""
+    """The port `Observer`, kept as log lines. A stopped clock leaves none of them unwritten."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ended: list[tuple[float, Outcome]] = []
 
     def ended(self, outcome: Outcome) -> None:
-        fields: dict[str, object] = {
-            "request_id": outcome.request_id,
-            "status": outcome.status,
-            "cause": outcome.cause,
-            "key": outcome.key_id,
-            "model": outcome.model,
-            "upstream": outcome.upstream,
-            "upstream_model": outcome.upstream_model,
-            "attempts": outcome.attempts,
-            "streamed": outcome.streamed,
-            "first_event_ms": _ms(outcome.first_event_after_s),
-            "duration_ms": _ms(outcome.duration_s),
+        if not self._ended:
+            self._clock.watch(self)
+        self._ended.append((self._clock.epoch(), outcome))
+
+    def check(self, _now: float) -> None:
+        """The clock's tick."""
+        self.write()
+
+    def write(self) -> None:
+        """Write the lines of all that have ended."""
+        ended, self._ended = self._ended, []
+        self._clock.unwatch(self)
+        if logger.isEnabledFor(logging.INFO):
+            for at, outcome in ended:
+                _write(at, outcome)
+
+
+def _write(at: float, outcome: Outcome) -> None:
+    extra = {"fields": _fields(outcome)}
+    record = logger.makeRecord(logger.name, logging.INFO, "", 0, "request ended", (), None, extra=extra)
+    record.created = at
+    logger.handle(record)
+
+
+def _fields(outcome: Outcome) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "request_id": outcome.request_id,
+        "status": outcome.status,
+        "cause": outcome.cause,
+        "key": outcome.key_id,
+        "model": outcome.model,
+        "upstream": outcome.upstream,
+        "upstream_model": outcome.upstream_model,
+        "attempts": outcome.attempts,
+        "streamed": outcome.streamed,
+        "first_event_ms": _ms(outcome.first_event_after_s),
+        "duration_ms": _ms(outcome.duration_s),
+    }
+    if (end := outcome.end) is not None:
+        fields |= {
+            "stop_reason": end.stop_reason,
+            "prompt_tokens": end.usage.prompt_tokens,
+            "output_tokens": end.usage.output_tokens,
+            "usage_source": str(end.usage_source),
         }
-        if (end := outcome.end) is not None:
-            fields |= {
-                "stop_reason": end.stop_reason,
-                "prompt_tokens": end.usage.prompt_tokens,
-                "output_tokens": end.usage.output_tokens,
-                "usage_source": str(end.usage_source),
-            }
-        logger.info("request ended", extra={"fields": fields})
+    return fields
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -19,20 +19,23 @@ from ezai.pipeline.waiting import Waiter
 from ezai.ports import Ports
 from ezai.protocol.end import Cause
 
+ONE_WRITE_BYTES = 64 * 1024
+"""Up to this size the last bytes and the end of the answer are sent as one; more is waited for before."""
+
 
 class Client(Protocol):
     """The side that asked."""
 
     async def start(self, head: Head) -> None:
-        """Send status and headers."""
+        """Send status and headers. They may wait for the bytes that follow, unless `head.alone`."""
         ...
 
     async def send(self, batch: bytes) -> None:
         """Send bytes; returns when there is room for more, or when the client has left."""
         ...
 
-    async def finish(self) -> None:
-        """End the answer."""
+    async def finish(self, last: bytes) -> None:
+        """Send the last bytes and end the answer."""
         ...
 
     @property
@@ -138,6 +141,10 @@ async def run_plain(request: GatewayRequest, ports: Ports, registry: StreamRegis
             return
         await client.start(stream.head)
         stream.push = client.push
+        last = b""
         async for batch in stream.frames:
-            await client.send(batch)
-        await client.finish()
+            if stream.end is None or len(batch) > ONE_WRITE_BYTES:
+                await client.send(batch)
+            else:
+                last = batch  # leaves together with the end
+        await client.finish(last)

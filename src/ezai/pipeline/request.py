@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from ezai.policy.keys import VirtualKey
 from ezai.protocol.anthropic.requests import MessagesRequest
 from ezai.translate.base import Headers
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayRequest:
+class GatewayRequest(msgspec.Struct, frozen=True):
     """Read and authenticated, not yet admitted. `id` is the request id that the client is told."""
 
     id: str

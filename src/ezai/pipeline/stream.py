@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
+
+import msgspec
 
 from ezai.errors import InternalError, RequestError
 from ezai.pipeline import ending
@@ -42,12 +43,13 @@ _ADVICE = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; never sent
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """Status and headers of the answer; the server adds `request-id` and framing."""
 
     status: int
     headers: Headers
+    alone: bool = False
+    """Whether it is sent before there is anything to follow it."""
 
 
 def open_stream(request: GatewayRequest, ports: Ports, waiter: Waiter) -> Stream:
@@ -119,12 +121,13 @@ class Stream:
         self._opened = loop.create_future()
         self._opening = loop.create_task(self._open_first())
         self._opening.add_done_callback(self._note_opened)
+        committed = False
         try:
             await self._wait_opening(self._ports.clock.now() + self._ports.commit_after_s)
             self._opening.result()
         except DeadlinePassed:
-            pass  # committed: what the opening brings now is told inside the stream
-        self.head = Head(200, (*EVENT_STREAM, *self._described()))
+            committed = True  # what the opening brings now is told inside the stream
+        self.head = Head(200, (*EVENT_STREAM, *self._described()), alone=committed)
         self.frames = self._event_frames()
 
     async def _open_first(self) -> Sequence[MessagesEvent]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import string
 from binascii import crc32
-from dataclasses import dataclass
+
+import msgspec
 
 PREFIX = "sk-ezai-"
 RANDOM_BYTES = 40
@@ -24,8 +25,7 @@ _ID_CHARS, _SECRET_CHARS, _CHECKSUM_CHARS = 8, 43, 6
 _SHOWN_CHARS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class KeyParts:
+class KeyParts(msgspec.Struct, frozen=True):
     """What may be kept and shown of a key. `last4` are its last characters."""
 
     public_id: str

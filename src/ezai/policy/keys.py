@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from ezai.errors import AuthenticationFailed, PermissionDenied
 from ezai.policy.routing import matches
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """The keys that a request presents, in either header; never logged. Empty: none presented."""
 
     secrets: tuple[str, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from ezai.errors import RequestError
 from ezai.protocol.usage import Usage
@@ -33,8 +34,7 @@ class UsageSource(StrEnum):
     """Nothing was produced, or nothing is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """How a stream, or a unary answer, ended.
 
     `cause` is a `Cause` or the `error_code` of `error`; where `error` is set the client was told exactly it, unless

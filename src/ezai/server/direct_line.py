@@ -21,13 +21,44 @@ DIRECT_LINE = "ezai.direct_line"
 class DirectLine:
     """For one request, while it is the one that its connection serves."""
 
-    __slots__ = ("_flow", "_gone", "_left", "_transport")
+    __slots__ = ("_flow", "_gone", "_head", "_holds", "_left", "_transport")
 
     def __init__(self, transport: asyncio.Transport, flow: FlowControl) -> None:
         self._transport = transport
         self._flow = flow
         self._gone: Cause | None = None
         self._left: Callable[[Cause], None] | None = None
+        self._holds = False
+        self._head = b""
+
+    # What an answer is written to: uvicorn's cycle knows it as its transport.
+
+    def hold_head(self) -> None:
+        """Let the next write, which is the head, wait for the one behind it, which follows at once: one system call
+        for both, and one packet.
+        """
+        self._holds = True
+
+    def write(self, data: bytes) -> None:
+        """See `asyncio.Transport`."""
+        if self._holds:
+            self._holds, self._head = False, data
+            return
+        if self._head:
+            data, self._head = self._head + data, b""
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """See `asyncio.Transport`; a head that still waits is written before."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """See `asyncio.Transport`."""
+        return self._transport.is_closing()
+
+    # What there is beside ASGI.
 
     def push(self, body: bytes) -> bool:
         """Write bytes as one chunk of an answer that was started without a content-length.

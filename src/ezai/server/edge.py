@@ -265,6 +265,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._serving = cycle
         self._line = cycle.scope["state"][DIRECT_LINE] = DirectLine(self.transport, self.flow)
+        cycle.transport = self._line  # type: ignore[assignment]  # what a cycle uses of it
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

@@ -76,13 +76,13 @@ class Exchange:
 
     async def start(self, head: Head) -> None:
         self._measured = any(name == b"content-length" for name, _ in head.headers)
-        await self._start(head.status, head.headers)
+        await self._start(head.status, head.headers, alone=head.alone)
 
     async def send(self, batch: bytes) -> None:
         await self._send({"type": "http.response.body", "body": batch, "more_body": True})
 
-    async def finish(self) -> None:
-        await self._send({"type": "http.response.body", "body": b""})
+    async def finish(self, last: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": last})
 
     @property
     def push(self) -> Push | None:
@@ -106,7 +106,9 @@ class Exchange:
             pass
         left(Cause.READER_STALLED if self._state.get(READER_STALLED) else Cause.CLIENT_LEFT)
 
-    async def _start(self, status: int, headers: Headers) -> None:
+    async def _start(self, status: int, headers: Headers, *, alone: bool = False) -> None:
         self.answering = True
+        if self._line is not None and not alone and self.method != "HEAD":
+            self._line.hold_head()
         head = [*headers, (b"request-id", self.request_id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": head})

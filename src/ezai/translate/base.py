@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
+import msgspec
+
 from ezai.errors import RequestError
 from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.anthropic.requests import MessagesRequest
@@ -86,8 +88,7 @@ LLAMA_CPP = UpstreamFacts(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """One HTTP request as the translator wants it sent; `path` stands behind the upstream's base URL.
 
     `headers` holds no credential, host or framing: the upstream adds its own.
@@ -97,7 +98,7 @@ class UpstreamRequest:
     path: str
     headers: Headers
     body: bytes
-    terms: AnswerTerms = field(default_factory=AnswerTerms)
+    terms: AnswerTerms = AnswerTerms()
     """How its answer is to be read."""
 
 

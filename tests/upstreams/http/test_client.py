@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from ezai.errors import (
     UpstreamError,
@@ -108,7 +109,7 @@ def test_a_body_of_any_size_arrives(run: Run, client_of: Connect, size: int) -> 
     async def main() -> None:
         async with scripted_server() as server, client_of(server) as client:
             body = b"b" * size
-            assert await ask(client, replace(REQUEST, body=body)) == (200, b"ok")
+            assert await ask(client, structs.replace(REQUEST, body=body)) == (200, b"ok")
             assert server.requests[0].endswith(b"\r\n\r\n" + body)
             assert client.idle_count == 1
 
@@ -273,7 +274,7 @@ def test_a_request_that_cannot_be_sent_touches_nothing(run: Run, client_of: Conn
     async def main() -> None:
         async with scripted_server() as server, client_of(server) as client:
             with pytest.raises(ValueError, match="control character"):
-                await client.open(replace(REQUEST, headers=[(b"x", b"a\r\nb: c")]), TIMEOUTS)
+                await client.open(structs.replace(REQUEST, headers=[(b"x", b"a\r\nb: c")]), TIMEOUTS)
             assert client.open_count == 0
 
     run(main())
@@ -460,7 +461,7 @@ def test_an_early_answer_is_read_and_the_connection_closed(run: Run, client_of: 
             scripted_server(script, hears="heads") as server,
             client_of(server) as client,
         ):
-            exchange = await client.open(replace(REQUEST, body=b"b" * 32 * 1024 * 1024), TIMEOUTS)
+            exchange = await client.open(structs.replace(REQUEST, body=b"b" * 32 * 1024 * 1024), TIMEOUTS)
             assert exchange.status == 413
             assert await read(exchange) == b"big"
             if end == "release":
@@ -480,7 +481,7 @@ def test_an_early_answer_before_the_peer_hangs_up(run: Run, client_of: Connect) 
             scripted_server(script, hears="heads") as server,
             client_of(server) as client,
         ):
-            request = replace(REQUEST, body=b"b" * 32 * 1024 * 1024)
+            request = structs.replace(REQUEST, body=b"b" * 32 * 1024 * 1024)
             assert await ask(client, request) == (413, b"big")
             await until(lambda: client.open_count == 0)
 

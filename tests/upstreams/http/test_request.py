@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from ezai.ports import UpstreamRequest
 from ezai.upstreams.http.request import RequestWriter
@@ -56,13 +55,13 @@ def test_the_base_url_is_kept(base_url: str, line: bytes, host: bytes) -> None:
     ],
 )
 def test_a_length_is_sent_where_a_body_is_or_is_expected(method: str, body: bytes, length: bytes | None) -> None:
-    lines = RequestWriter("http://h").head(replace(REQUEST, method=method, body=body)).split(b"\r\n")
+    lines = RequestWriter("http://h").head(structs.replace(REQUEST, method=method, body=body)).split(b"\r\n")
     assert [line for line in lines if line.startswith(b"content-length")] == ([length] if length else [])
 
 
 def test_a_field_of_the_client_stands_above_the_requests_own() -> None:
     writer = RequestWriter("http://h", [(b"authorization", b"ours")])
-    head = writer.head(replace(REQUEST, headers=[(b"authorization", b"theirs"), (b"x", b"y")]))
+    head = writer.head(structs.replace(REQUEST, headers=[(b"authorization", b"theirs"), (b"x", b"y")]))
     assert head.count(b"authorization") == 1
     assert b"authorization: ours\r\n" in head
     assert b"x: y\r\n" in head
@@ -92,7 +91,7 @@ def test_a_field_of_the_client_stands_above_the_requests_own() -> None:
 )
 def test_a_header_that_cannot_be_sent_is_the_callers_error(field: tuple[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match="header"):
-        RequestWriter("http://h").head(replace(REQUEST, headers=[field]))
+        RequestWriter("http://h").head(structs.replace(REQUEST, headers=[field]))
     with pytest.raises(ValueError, match="header"):
         RequestWriter("http://h", [field])
 
@@ -105,22 +104,22 @@ def test_an_error_names_the_header_and_never_its_value() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"\t", b"caf\xc3\xa9", b'a, b;c="d"'])
 def test_every_other_value_is_sent_as_it_is(value: bytes) -> None:
-    head = RequestWriter("http://h").head(replace(REQUEST, headers=[(b"x", value)]))
+    head = RequestWriter("http://h").head(structs.replace(REQUEST, headers=[(b"x", value)]))
     assert b"\r\nx: %b\r\n" % value in head
 
 
 @pytest.mark.parametrize(
     "request_",
     [
-        replace(REQUEST, method="post"),
-        replace(REQUEST, method="POST /x HTTP/1.1\r\n"),
-        replace(REQUEST, method=""),
-        replace(REQUEST, path="v1"),
-        replace(REQUEST, path="/v1 x"),
-        replace(REQUEST, path="/v1\r\nx: y"),
-        replace(REQUEST, path="/v1#x"),
-        replace(REQUEST, path="/é"),
-        replace(REQUEST, path=""),
+        structs.replace(REQUEST, method="post"),
+        structs.replace(REQUEST, method="POST /x HTTP/1.1\r\n"),
+        structs.replace(REQUEST, method=""),
+        structs.replace(REQUEST, path="v1"),
+        structs.replace(REQUEST, path="/v1 x"),
+        structs.replace(REQUEST, path="/v1\r\nx: y"),
+        structs.replace(REQUEST, path="/v1#x"),
+        structs.replace(REQUEST, path="/é"),
+        structs.replace(REQUEST, path=""),
     ],
 )
 def test_a_request_line_that_cannot_be_sent_is_the_callers_error(request_: UpstreamRequest) -> None:

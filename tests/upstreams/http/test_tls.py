@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from ezai.errors import UpstreamError, UpstreamTimeout, UpstreamTruncated, UpstreamUnreachable
 from ezai.ports import Timeouts, UpstreamRequest
@@ -360,7 +361,7 @@ def test_a_connection_whose_request_is_not_all_sent_is_not_used_again(
             scripted_server(script, hears="heads", tls=certificates.good) as server,
             client_of(server, ca_file=certificates.ca_file) as client,
         ):
-            exchange = await client.open(replace(REQUEST, body=b"b" * 32 * 1024 * 1024), TIMEOUTS)
+            exchange = await client.open(structs.replace(REQUEST, body=b"b" * 32 * 1024 * 1024), TIMEOUTS)
             assert (exchange.status, await read(exchange)) == (413, b"big")
             exchange.release()
             assert client.idle_count == 0
@@ -377,7 +378,7 @@ def test_a_body_of_any_size_arrives(run: Run, client_of: Connect, certificates: 
             client_of(server, ca_file=certificates.ca_file) as client,
         ):
             body = b"b" * size
-            assert await ask(client, replace(REQUEST, body=body)) == (200, b"ok")
+            assert await ask(client, structs.replace(REQUEST, body=body)) == (200, b"ok")
             assert server.requests[0].endswith(b"\r\n\r\n" + body)
             assert client.idle_count == 1
 
