@@ -20,6 +20,7 @@ _LINE_END = rb"(?:\r\n|\n|\r(?!\n))"
 _BLANK_LINE = re.compile(_LINE_END + _LINE_END)
 _BLANK = b"\r\n"
 _LINE_ENDS = re.compile(rb"[\r\n]+")
+_PLAIN = re.compile(rb"(?:event: ([^\r\n]*)\n)?data: ([^\r\n]*)\n\n")
 _LINES = re.compile(rb"\r\n|\n|\r")
 
 
@@ -112,14 +113,8 @@ def parse_frame(frame: bytes) -> tuple[bytes, bytes | None]:
     The name is empty where no `event` line stands; data is None where no `data` line stands (a comment, a blank
     line), else the data lines joined by LF. `id`, `retry` and unknown fields are passed over.
     """
-    if frame.startswith(b"event: "):  # the shape that every server of this field sends: two lines, LF
-        name_end = frame.find(b"\n")
-        if frame.startswith(b"data: ", name_end + 1) and b"\r" not in frame:
-            data_end = frame.find(b"\n", name_end + 7)
-            if data_end == len(frame) - 2:
-                return frame[7:name_end], frame[name_end + 7 : data_end]
-    elif frame.startswith(b"data: ") and b"\r" not in frame and frame.find(b"\n") == len(frame) - 2:
-        return b"", frame[6:-2]
+    if plain := _PLAIN.fullmatch(frame):  # the shape that every server of this field sends: one or two lines, LF
+        return plain[1] or b"", plain[2]
     return _parse_lines(frame)
 
 
