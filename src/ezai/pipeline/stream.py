@@ -48,6 +48,8 @@ class Head(msgspec.Struct, frozen=True):
 
     status: int
     headers: Headers
+    in_pieces: bool = False
+    """Whether a body of unknown length follows, piece by piece."""
     alone: bool = False
     """Whether it is sent before there is anything to follow it."""
 
@@ -127,7 +129,7 @@ class Stream:
             self._opening.result()
         except DeadlinePassed:
             committed = True  # what the opening brings now is told inside the stream
-        self.head = Head(200, (*EVENT_STREAM, *self._described()), alone=committed)
+        self.head = Head(200, (*EVENT_STREAM, *self._described()), in_pieces=True, alone=committed)
         self.frames = self._event_frames()
 
     async def _open_first(self) -> Sequence[MessagesEvent]:

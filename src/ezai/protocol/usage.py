@@ -77,7 +77,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 def _overwrite(old: int, new: int | None) -> int:
-    return new if is_count(new) else old
+    return old if new is None or not 0 <= new <= MAX_COUNT else new  # as `is_count`, which would be a call more
 
 
 def is_count(value: int | None) -> TypeGuard[int]:

@@ -36,7 +36,7 @@ class Exchange:
         self._state: Mapping[str, Any] = scope["state"]
         self._line: DirectLine | None = self._state.get(DIRECT_LINE)
         self._watching: asyncio.Task[None] | None = None
-        self._measured = True
+        self._in_pieces = False
         self.over_capacity: bool = self._state.get(OVER_CAPACITY, False)
         self.query: bytes = scope["query_string"]
         self.headers: Headers = scope["headers"]
@@ -75,7 +75,7 @@ class Exchange:
     # Answering as the pipeline does: `ezai.pipeline.driver.Client`.
 
     async def start(self, head: Head) -> None:
-        self._measured = any(name == b"content-length" for name, _ in head.headers)
+        self._in_pieces = head.in_pieces
         await self._start(head.status, head.headers, alone=head.alone)
 
     async def send(self, batch: bytes) -> None:
@@ -86,7 +86,7 @@ class Exchange:
 
     @property
     def push(self) -> Push | None:
-        return None if self._line is None or self._measured else self._line.push
+        return self._line.push if self._line is not None and self._in_pieces else None
 
     def watch(self, left: Callable[[Cause], None]) -> None:
         if self._line is not None:

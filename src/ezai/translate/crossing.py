@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from ezai.translate.base import Headers
 
@@ -25,6 +26,8 @@ _TO_UPSTREAM_NAMES = frozenset({b"x-app", b"user-agent"})
 _NEVER_TO_UPSTREAM = frozenset({b"anthropic-workspace-id", b"anthropic-user-profile-id"})
 _TO_CLIENT_PREFIXES = (b"anthropic-", b"retry-after")
 _TO_CLIENT_NAMES = frozenset({b"x-should-retry"})
+_REMEMBERED_NAMES = 256
+"""The same few come with every request; a name may be as long as a head, so not many are kept."""
 
 
 def to_upstream(headers: Headers, strip_betas: Collection[str] = ()) -> Headers:
@@ -47,12 +50,14 @@ def to_client(headers: Headers) -> Headers:
     return [(name, value) for name, value in crossing if not _CONTROL.search(value)]
 
 
+@lru_cache(_REMEMBERED_NAMES)
 def _goes_to_upstream(name: bytes) -> bool:
     if name in _NEVER_TO_UPSTREAM:
         return False
     return name in _TO_UPSTREAM_NAMES or name.startswith(_TO_UPSTREAM_PREFIXES)
 
 
+@lru_cache(_REMEMBERED_NAMES)
 def _goes_to_client(name: bytes) -> bool:
     return name in _TO_CLIENT_NAMES or name.startswith(_TO_CLIENT_PREFIXES)
 

@@ -14,8 +14,7 @@ import msgspec
 
 from ezai.errors import IllegalStream
 from ezai.protocol.anthropic import events
-from ezai.protocol.anthropic.events import MessagesEvent, usage_report
-from ezai.protocol.usage import Usage
+from ezai.protocol.anthropic.events import MessagesEvent
 
 
 class Place(StrEnum):
@@ -67,12 +66,12 @@ _START_FIELD = {"text": "text", "thinking": "thinking"}
 
 
 class StreamState:
-    """The state of one stream: legal so far, and what it has used.
+    """The state of one stream: legal so far, and where in it the stream is.
 
     Give it each event before it is sent. Block indexes run 0, 1, 2, ... with one block open at a time.
     """
 
-    __slots__ = ("block_index", "block_type", "model", "over", "place", "signed", "stop_reason", "usage")
+    __slots__ = ("block_index", "block_type", "over", "place", "signed", "stop_reason")
 
     def __init__(self) -> None:
         self.place = Place.BEFORE
@@ -84,9 +83,7 @@ class StreamState:
         """Type of the open block; empty between blocks."""
         self.signed = False
         """Whether the open block has got its signature: nothing may follow that."""
-        self.usage = Usage()
         self.stop_reason: str | None = None
-        self.model = ""
 
     def process(self, event: MessagesEvent) -> None:
         """Take one more event into account.
@@ -109,11 +106,8 @@ class StreamState:
         self.over = place in TERMINAL
 
     def _message_start(self, event: MessagesEvent) -> None:
-        message = event.fields.message
-        if message is None:
+        if event.fields.message is None:
             raise IllegalStream("The upstream sent message_start without a message.")
-        self.usage = self.usage.updated(usage_report(message.usage))
-        self.model = message.model
 
     def _block_start(self, event: MessagesEvent) -> None:
         block = event.fields.content_block
@@ -156,7 +150,6 @@ class StreamState:
         fields = event.fields
         if fields.delta is None or not bytes(fields.usage).startswith(b"{"):
             raise IllegalStream("The upstream sent message_delta without delta or usage.")
-        self.usage = self.usage.updated(usage_report(fields.usage))
         self.stop_reason = fields.delta.stop_reason or self.stop_reason
 
 
