@@ -119,7 +119,7 @@ def recorded(stream: bytes) -> Behaviour:
 
 @WIRES
 @pytest.mark.parametrize("credential", ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"])
-def test_66_a_plain_answer(credential: str, wire: Wire, tmp_path: Path) -> None:
+def test_item_66_a_plain_answer(credential: str, wire: Wire, tmp_path: Path) -> None:
     answer = recorded(wire.says("Hi there."))
     done = turn(wire, "say hi", tmp_path, answer, credential=credential)
     assert (done.ran.status, done.ran.printed.is_error, done.ran.printed.result) == (0, False, "Hi there.")
@@ -129,7 +129,7 @@ def test_66_a_plain_answer(credential: str, wire: Wire, tmp_path: Path) -> None:
 
 
 @WIRES
-def test_66_a_turn_in_which_a_tool_reads_a_file(wire: Wire, tmp_path: Path) -> None:
+def test_item_66_a_turn_in_which_a_tool_reads_a_file(wire: Wire, tmp_path: Path) -> None:
     arguments = {"file_path": str(file_in(tmp_path))}
     call, answer = wire.calls("Read", **arguments), wire.says("It is teal.")
     done = turn(wire, "Which colour is it?", tmp_path, recorded(call), recorded(answer))

@@ -81,6 +81,7 @@ def test_an_upstream_that_ends_behind_a_comment_is_a_502() -> None:
     [
         (ANTHROPIC, b'{"type":"error","error":{"type":"overloaded_error","message":"All GPUs burn."}}'),
         (LLAMA_CPP, b'{"error":{"type":"overloaded_error","message":"All GPUs burn."}}'),
+        (LLAMA_CPP, b'{"error":{"code":503,"message":"All GPUs burn."}}'),
     ],
 )
 def test_an_error_told_with_a_200_keeps_its_sentence_and_its_own_status(facts: UpstreamFacts, body: bytes) -> None:

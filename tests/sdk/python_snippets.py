@@ -137,7 +137,7 @@ def broken(url: str) -> None:
 
 
 def asked(url: str) -> None:
-    """Each request streamed and unary: the two messages, what the stream said on the way, or the error it ended in."""
+    """Each request streamed and unary, and counted: the messages, what the stream said on the way, or the errors."""
     with Anthropic(base_url=url, api_key=API_KEY, max_retries=0) as client:
         print(
             json.dumps({name: both_ways(client, request) for name, request in json.loads(os.environ["ASKED"]).items()})
@@ -171,9 +171,17 @@ def both_ways(client: Anthropic, given: dict[str, Any]) -> dict[str, Any]:
                 elif event.type == "thinking":
                     said["thinking"].append(event.thinking)
             streamed = opened.get_final_message().to_dict(mode="json")
-        return {"streamed": streamed, "unary": client.messages.create(**request).to_dict(mode="json"), **said}
     except anthropic.APIStatusError as error:
-        return {"error": told(error), **said}
+        return {"error": told(error), "unary_error": refusal(lambda: client.messages.create(**request)), **said}
+    unary = client.messages.create(**request).to_dict(mode="json")
+    uncounted = {"max_tokens", "stop_sequences", "metadata"}
+    prompt = {name: value for name, value in request.items() if name not in uncounted}
+    return {
+        "streamed": streamed,
+        "unary": unary,
+        "counted": client.messages.count_tokens(**prompt).input_tokens,
+        **said,
+    }
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ TOKENS = 200
 READ_TO_THE_END = 64
 
 
-def test_44_the_first_text_is_read_before_a_tenth_of_the_answer_exists(gateway: GatewayProcess) -> None:
+def test_item_44_the_first_text_is_read_before_a_tenth_of_the_answer_exists(gateway: GatewayProcess) -> None:
     """The reader leaves with the first text; what had been produced by then is in the gateway's log."""
     model = "claude-first-text"
     with RawClient(gateway.url, "/v1/messages", endless(model, TOKENS, stream=True)) as client:
@@ -21,7 +21,7 @@ def test_44_the_first_text_is_read_before_a_tenth_of_the_answer_exists(gateway: 
     assert 0 < logged["output_tokens"] <= TOKENS / 10
 
 
-def test_44_events_come_in_many_reads_and_whole(gateway: GatewayProcess) -> None:
+def test_item_44_events_come_in_many_reads_and_whole(gateway: GatewayProcess) -> None:
     model = "claude-many-reads"
     with RawClient(gateway.url, "/v1/messages", endless(model, READ_TO_THE_END, stream=True)) as client:
         answer = client.read_to_end()

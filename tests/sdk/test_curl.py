@@ -22,7 +22,7 @@ COMMAND = (
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine (.ci/run installs it)")
-def test_64_curl_prints_a_whole_legal_stream(gateway: GatewayProcess) -> None:
+def test_item_64_curl_prints_a_whole_legal_stream(gateway: GatewayProcess) -> None:
     command = shlex.split(COMMAND.replace(URL, gateway.url))
     ended = subprocess.run(command, env=clean_environment(), capture_output=True, timeout=100, check=True)
     message = fold(read_events(ended.stdout))

@@ -59,7 +59,7 @@ def wait_for_first_text(process: subprocess.Popen[str]) -> None:
     assert process.stdout.readline() == "first text\n"
 
 
-def test_68_69_the_stream_ends_in_one_error_event_and_a_clean_close(outcome: Outcome) -> None:
+def test_item_68_item_69_the_stream_ends_in_one_error_event_and_a_clean_close(outcome: Outcome) -> None:
     assert outcome.raw.whole
     events = outcome.raw.events()
     assert "content_block_delta" in [event.kind for event in events]
@@ -78,7 +78,7 @@ def test_the_log_is_told_the_same(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
-def test_68_the_sdk_gave_the_text_and_then_raised_the_cause(client: Client, outcome: Outcome) -> None:
+def test_item_68_the_sdk_gave_the_text_and_then_raised_the_cause(client: Client, outcome: Outcome) -> None:
     told = outcome.told[client.name]
     assert told["texts"]
     assert told["error"]["body"]["error"]["details"]["error_code"] == "upstream_truncated"
@@ -86,13 +86,13 @@ def test_68_the_sdk_gave_the_text_and_then_raised_the_cause(client: Client, outc
 
 
 @pytest.mark.parametrize("client", PYTHON, ids=lambda client: client.name)
-def test_68_python_raises_api_status_error(client: Client, outcome: Outcome) -> None:
+def test_item_68_python_raises_api_status_error(client: Client, outcome: Outcome) -> None:
     error = outcome.told[client.name]["error"]
     assert (error["class"], error["status"]) == ("APIStatusError", 200)
 
 
 @pytest.mark.parametrize("client", TYPESCRIPT, ids=lambda client: client.name)
-def test_68_typescript_raises_api_error_and_tells_the_listener(client: Client, outcome: Outcome) -> None:
+def test_item_68_typescript_raises_api_error_and_tells_the_listener(client: Client, outcome: Outcome) -> None:
     error = dict(outcome.told[client.name]["error"])
     (heard,) = error.pop("heard")
     assert heard == error

@@ -34,7 +34,7 @@ def assert_answered(client: Anthropic) -> None:
     assert message.usage.output_tokens > 0
 
 
-def test_71_leaving_in_mid_stream_frees_the_slot(one_slot_gateway: GatewayProcess, next_client: Anthropic) -> None:
+def test_item_71_leaving_in_mid_stream_frees_the_slot(one_slot_gateway: GatewayProcess, next_client: Anthropic) -> None:
     model = "claude-left-in-mid-stream"
     with RawClient(one_slot_gateway.url, "/v1/messages", endless(model, TOKENS, stream=True)) as leaving:
         leaving.read_texts(1)
@@ -44,7 +44,7 @@ def test_71_leaving_in_mid_stream_frees_the_slot(one_slot_gateway: GatewayProces
     assert 0 < logged["output_tokens"] < FEW_TOKENS
 
 
-def test_71_leaving_before_the_first_byte_frees_the_place_in_the_queue(
+def test_item_71_leaving_before_the_first_byte_frees_the_place_in_the_queue(
     one_slot_gateway: GatewayProcess, next_client: Anthropic
 ) -> None:
     """The slot is taken, so that nothing can come for who waits behind; then both leave, the waiting one first."""
@@ -60,7 +60,7 @@ def test_71_leaving_before_the_first_byte_frees_the_place_in_the_queue(
     assert_answered(next_client)
 
 
-def test_71_leaving_a_unary_call_frees_the_slot(one_slot_gateway: GatewayProcess, next_client: Anthropic) -> None:
+def test_item_71_leaving_a_unary_call_frees_the_slot(one_slot_gateway: GatewayProcess, next_client: Anthropic) -> None:
     model = "claude-left-a-unary-call"
     with RawClient(one_slot_gateway.url, "/v1/messages", endless(model, TOKENS, stream=False)):
         pass_through(one_slot_gateway.url)

@@ -85,7 +85,9 @@ def test_it_is_the_sdk_that_it_is_taken_for(client: Client, session_of: Sessions
 
 
 @of_every_sdk
-def test_64_65_the_accumulated_message_is_the_fold_of_the_raw_events(client: Client, session_of: Sessions) -> None:
+def test_item_64_item_65_the_accumulated_message_is_the_fold_of_the_raw_events(
+    client: Client, session_of: Sessions
+) -> None:
     session = session_of(client)
     for call in STREAMS[client.name]:
         final = session.given[call]["final"]
@@ -96,7 +98,9 @@ def test_64_65_the_accumulated_message_is_the_fold_of_the_raw_events(client: Cli
 
 
 @of_every_sdk
-def test_64_65_the_text_comes_in_pieces_that_join_to_the_message(client: Client, session_of: Sessions) -> None:
+def test_item_64_item_65_the_text_comes_in_pieces_that_join_to_the_message(
+    client: Client, session_of: Sessions
+) -> None:
     session = session_of(client)
     for call in STREAMS[client.name]:
         given = session.given[call]
@@ -107,7 +111,9 @@ def test_64_65_the_text_comes_in_pieces_that_join_to_the_message(client: Client,
 
 
 @of_every_sdk
-def test_64_65_a_stream_of_create_gives_every_event_as_it_was_sent(client: Client, session_of: Sessions) -> None:
+def test_item_64_item_65_a_stream_of_create_gives_every_event_as_it_was_sent(
+    client: Client, session_of: Sessions
+) -> None:
     session = session_of(client)
     for call in EVENTS[client.name]:
         given = session.given[call]
@@ -116,7 +122,7 @@ def test_64_65_a_stream_of_create_gives_every_event_as_it_was_sent(client: Clien
 
 
 @of_every_sdk
-def test_40_a_unary_answer_is_the_message_that_was_sent(client: Client, session_of: Sessions) -> None:
+def test_item_40_a_unary_answer_is_the_message_that_was_sent(client: Client, session_of: Sessions) -> None:
     session = session_of(client)
     for call in UNARY[client.name]:
         final = session.given[call]["final"]
@@ -128,7 +134,7 @@ def test_40_a_unary_answer_is_the_message_that_was_sent(client: Client, session_
 
 
 @of_every_sdk
-def test_40_request_ids_are_the_header_s(client: Client, session_of: Sessions) -> None:
+def test_item_40_request_ids_are_the_header_s(client: Client, session_of: Sessions) -> None:
     session = session_of(client)
     for call in STREAMS[client.name] + UNARY[client.name]:
         given = session.given[call]
@@ -177,7 +183,7 @@ def test_a_refusal_is_raised_as_the_sdk_s_own_class(
 
 
 @of_typescript
-def test_64_65_the_listeners_are_told_each_part_once(client: Client, session_of: Sessions) -> None:
+def test_item_64_item_65_the_listeners_are_told_each_part_once(client: Client, session_of: Sessions) -> None:
     given = session_of(client).given["stream"]
     assert given["blocks"] == given["final"]["content"]
     assert given["messages"] == [given["final"]]

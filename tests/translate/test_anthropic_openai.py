@@ -22,6 +22,8 @@ from ezai.translate.terms import AnswerTerms
 from tests.pipeline.fakes import DONE, chunk, usage_chunk
 from tests.properties.strategies import chat_streams, cut, mutated
 
+DEEP = b"[" * 5000 + b"]" * 5000
+
 
 def asked(facts: UpstreamFacts = OPENAI_COMPATIBLE, **fields: Any) -> dict[str, Any]:
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], **fields}
@@ -226,6 +228,14 @@ def test_nothing_follows_the_end() -> None:
     [
         ({"message": "Busy", "type": "overloaded_error"}, 529, "overloaded_error"),
         ({"message": "Slow", "code": 429}, 429, "rate_limit_error"),
+        ({"message": "Slow", "code": "429"}, 429, "rate_limit_error"),
+        ({"message": "Slow", "type": "tokens", "code": "rate_limit_exceeded"}, 429, "rate_limit_error"),
+        ({"message": "Broken", "code": "42901"}, 502, "api_error"),
+        ({"message": None, "type": None, "code": None}, 502, "api_error"),
+        ({"message": ["x"], "type": 7, "code": {"a": 1}}, 502, "api_error"),
+        ({}, 502, "api_error"),
+        (["Broken"], 502, "api_error"),
+        (True, 502, "api_error"),
         ({"message": "Broken"}, 502, "api_error"),
         ("Broken", 502, "api_error"),
     ],
@@ -236,13 +246,52 @@ def test_an_error_in_the_stream(error: object, status: int, wire_type: str) -> N
     assert (caught.value.http_status, caught.value.error_type) == (status, wire_type)
 
 
-def test_named_error_events_count_too() -> None:
-    with pytest.raises(UpstreamRefused):
-        translated(b'event: error\ndata: {"message":"x"}\n\n')
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'event: error\ndata: {"message":"Busy"}\n\n',
+        b'event: error\ndata: {"error":{"message":"Busy"}}\n\n',
+        b'data: {"object":"error","message":"Busy","type":"BadRequestError","code":400}\n\n',  # older vLLM
+        b'data: {"error":{"object":"error","message":"Busy","code":500}}\n\n',  # SGLang
+        b'error: {"code":500,"message":"Busy","type":"server_error"}\n\n',  # older llama.cpp
+        b'data: [{"error":{"code":503,"message":"Busy","status":"UNAVAILABLE"}}]\n\n',  # Gemini
+        b'data: {"error":"Busy","error_type":"overloaded"}\n\n',  # TGI
+        b'data: {"error":{"code":"server_error","message":"Busy"},"choices":[{"index":0,"delta":{"content":""},'
+        b'"finish_reason":"error"}]}\n\n',  # OpenRouter
+    ],
+)
+def test_an_error_in_the_shape_of_any_server(frame: bytes) -> None:
+    with pytest.raises(UpstreamRefused, match="Busy"):
+        translated(chunk("a"), frame, DONE)
+    with pytest.raises(UpstreamRefused, match="Busy"):
+        translated(chunk("a"), frame.replace(b"\n", b"\r\n"), DONE)
+
+
+@pytest.mark.parametrize("error", [b"null", b"false", b'""'])
+def test_no_error_is_none(error: bytes) -> None:
+    frame = b'data: {"error":%b,"choices":[{"delta":{"content":"Hi"}}]}\n\n' % error
+    assert message(frame, chunk(finish="stop"), DONE)["content"] == [{"type": "text", "text": "Hi"}]
+
+
+@pytest.mark.parametrize("frame", [b"data:\n\n", b"data: \n\n", b": alive\n\n", b"id: 7\n\n", b"retry: 5\r\n\r\n"])
+def test_a_frame_without_data_is_no_event(frame: bytes) -> None:
+    assert message(frame, chunk("Hi"), frame, chunk(finish="stop"), DONE)["stop_reason"] == "end_turn"
 
 
 @pytest.mark.parametrize(
-    "data", [b"nonsense", b"[]", b'{"choices":7}', b'{"choices":[{"delta":{"content":5}}]}', b"\xff"]
+    "data",
+    [
+        b'{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":{"a":%b}}}]}}]}' % DEEP,
+        DEEP,
+        b'{"object":"error","x":%b}' % DEEP,
+        b'{"choices":5,"x":%b}' % DEEP,
+        b'{"x":"\\ud83d","y":%b}' % DEEP,
+        b"nonsense",
+        b"[]",
+        b'{"choices":7}',
+        b'{"choices":[{"delta":{"content":5}}]}',
+        b"\xff",
+    ],
 )
 def test_a_chunk_that_is_none(data: bytes) -> None:
     with pytest.raises(UpstreamMalformed):

@@ -15,6 +15,7 @@ from ezai.errors import InvalidRequest
 from ezai.protocol.anthropic.requests import read_request
 from ezai.translate.anthropic_anthropic import AnthropicToAnthropic
 from ezai.translate.anthropic_openai import AnthropicToOpenAI
+from ezai.translate.anthropic_openai.signed_ids import signed_id
 from ezai.translate.base import LLAMA_CPP, OPENAI_COMPATIBLE, OPENAI_ITSELF, MidSystem, UpstreamFacts, UpstreamRequest
 from ezai.translate.pairs import translator_for
 from ezai.translate.signatures import sign
@@ -148,6 +149,27 @@ def test_item_26_an_image_of_a_result_is_shown_in_the_users_message() -> None:
     assert written[3]["content"] == [IMAGE_PART, text("see?")]
 
 
+def test_a_signature_goes_back_to_gemini_and_to_nobody_else() -> None:
+    signed = signed_id("call-1", "CpwBAb4+/vs==")
+    loop = [USER, assistant(call(signed), call("c2")), user(result("c2"), result(signed))]
+    body = read_request(msgspec.json.encode({"model": "m", "max_tokens": 9, "messages": loop}))
+    for model, expected in (("models/Gemini-3-pro", {"google": {"thought_signature": "CpwBAb4+/vs=="}}), ("up", None)):
+        written = msgspec.json.decode(AnthropicToOpenAI(model, OPENAI_COMPATIBLE).request(body).body)["messages"]
+        first, second = written[1]["tool_calls"]
+        assert (first["id"], first.get("extra_content")) == ("call-1", expected)
+        assert (second["id"], second.get("extra_content")) == ("c2", None)
+        assert [message["tool_call_id"] for message in written[2:]] == ["c2", "call-1"]
+
+
+def test_calls_that_another_model_made_are_told_to_gemini_as_unsigned() -> None:
+    loop = [USER, assistant(call("c1"), call("c2")), user(result("c1"), result("c2")), assistant(text("ok")), USER]
+    body = read_request(msgspec.json.encode({"model": "m", "max_tokens": 9, "messages": loop}))
+    written = msgspec.json.decode(AnthropicToOpenAI("google/gemini-3-flash", OPENAI_COMPATIBLE).request(body).body)
+    first, second = written["messages"][1]["tool_calls"]
+    assert first["extra_content"] == {"google": {"thought_signature": "skip_thought_signature_validator"}}
+    assert "extra_content" not in second
+
+
 def test_item_27_the_model_sees_that_a_call_failed() -> None:
     failed = result(content="no such file", is_error=True)
     assert turns(USER, assistant(call()), user(failed))[2]["content"] == "Error: no such file"
@@ -159,6 +181,12 @@ def test_item_27_the_model_sees_that_a_call_failed() -> None:
 def test_a_result_without_its_call_is_refused_by_its_place(before: list[dict[str, Any]]) -> None:
     message = refusal(messages=[USER, *before, user(text("x"), result())])
     assert message.startswith(f"messages.{1 + len(before)}.content.1.tool_use_id: no tool_use")
+
+
+@pytest.mark.parametrize("facts", [OPENAI_COMPATIBLE, LLAMA_CPP])
+def test_a_conversation_that_ends_in_a_call_is_refused(facts: UpstreamFacts) -> None:
+    problem = "messages.1: no tool_result answers the tool_use c1"
+    assert refusal(facts, messages=[USER, assistant(text("a"), call())]) == problem
 
 
 @pytest.mark.parametrize(
@@ -181,7 +209,11 @@ def test_two_tools_of_one_name_are_refused() -> None:
 def test_calls_and_text_are_one_message_and_inputs_stay_as_they_came() -> None:
     raw = b'{"n":1.50,"big":123456789012345678901,"z":{"y":[]}}'
     body = msgspec.json.encode(
-        {"model": "m", "max_tokens": 9, "messages": [USER, assistant(text("a"), text("b"), call(x="INPUT"))]}
+        {
+            "model": "m",
+            "max_tokens": 9,
+            "messages": [USER, assistant(text("a"), text("b"), call(x="INPUT")), user(result())],
+        }
     ).replace(b'{"x":"INPUT"}', raw)
     written = msgspec.json.decode(AnthropicToOpenAI("up", OPENAI_COMPATIBLE).request(read_request(body)).body)
     message = written["messages"][1]
@@ -248,6 +280,12 @@ def test_a_stop_sequence_of_nothing_is_refused(stop: str) -> None:
     assert refusal(stop_sequences=["END", stop]) == refusal(LLAMA_CPP, stop_sequences=["END", stop]) == problem
 
 
+def test_stop_sequences_that_would_hold_up_every_piece_are_refused() -> None:
+    stops = ["a" * 100 + str(number) for number in range(650)]
+    assert refusal(stop_sequences=stops).startswith("stop_sequences: at most 65536 characters in all, got ")
+    assert made(stop_sequences=stops[:600]).terms.stop_sequences
+
+
 @pytest.mark.parametrize("budget", [1024, 5000])
 def test_a_budget_that_leaves_nothing_for_the_answer_is_refused(budget: int) -> None:
     fields: dict[str, Any] = {"max_tokens": 1024, "thinking": {"type": "enabled", "budget_tokens": budget}}
@@ -292,6 +330,9 @@ def test_documents() -> None:
         (assistant(result()), "messages.0.content.0.type: tool_result has no place in an assistant's message"),
         ({"role": "tool", "content": "x"}, "messages.0.role: "),
         (assistant({**call(), "input": "x"}), "messages.0.content.0.input: must be a JSON object"),
+        (assistant(call(name="")), "messages.0.content.0.name: must not be empty"),
+        (assistant(call("")), "messages.0.content.0.id: must be an id that no other"),
+        (assistant(call(), text("a"), call()), "messages.0.content.2.id: must be an id that no other"),
     ],
 )
 def test_a_block_that_has_no_place_is_refused_by_it(message: dict[str, Any], place: str) -> None:
@@ -329,10 +370,13 @@ def test_item_32_foreign_thinking_does_not_reach_the_upstream(blocks: list[dict[
     assert turns(USER, assistant(*blocks), USER, facts=facts) == turns(USER, USER), "a turn of nothing else is none"
 
 
-@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-def test_item_32_a_models_own_thinking_goes_back_between_its_calls(field: str) -> None:
+@pytest.mark.parametrize(
+    ("came_in", "field"),
+    [("reasoning", "reasoning"), ("reasoning_content", "reasoning_content"), ("reasoning_details", "reasoning")],
+)
+def test_item_32_a_models_own_thinking_goes_back_between_its_calls(came_in: str, field: str) -> None:
     facts = replace(OPENAI_COMPATIBLE, signing_key=KEY)
-    thought = {"type": "thinking", "thinking": "hm", "signature": sign(KEY, "hm", field)}
+    thought = {"type": "thinking", "thinking": "hm", "signature": sign(KEY, "hm", came_in)}
     loop = [USER, assistant(thought, call()), user(result())]
     assert turns(*loop, facts=facts)[1][field] == "hm"
     over = turns(*loop, assistant(text("done")), USER, facts=facts)
@@ -535,6 +579,12 @@ def test_item_34_a_schema_for_the_answer(alias: bool) -> None:
 @pytest.mark.parametrize(("max_output", "expected"), [(None, 9), (5, 5), (100, 9)])
 def test_item_36_max_tokens_is_lowered_to_what_the_model_can(max_output: int | None, expected: int) -> None:
     assert asked(replace(OPENAI_COMPATIBLE, max_output=max_output))["max_tokens"] == expected
+
+
+@pytest.mark.parametrize("facts", [OPENAI_COMPATIBLE, OPENAI_ITSELF, LLAMA_CPP])
+def test_item_36_nobody_is_asked_for_more_than_32_bits_hold(facts: UpstreamFacts) -> None:
+    body = asked(facts, max_tokens=10**30)
+    assert body.get("max_tokens", body.get("max_completion_tokens")) == 2**31 - 1
 
 
 def test_fields_that_an_upstream_refuses_are_taken_out() -> None:

@@ -147,6 +147,18 @@ def test_a_half_at_the_end_is_an_error(end: bytes) -> None:
         translated(wire(r'{"content":"\ud83d"}'), STOP, *filter(None, [end]))
 
 
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+def test_a_half_that_the_limit_cut_off_is_left_out(finish: str) -> None:
+    answer = message(wire(r'{"content":"a\ud83d"}'), delta(finish=finish), DONE)
+    assert answer["content"] == [{"type": "text", "text": "a"}]
+
+
+def test_arguments_without_index_whose_chunks_cut_a_character() -> None:
+    first = wire(r'{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{\"x\":\"\ud83d"}}]}')
+    second = wire(r'{"tool_calls":[{"function":{"arguments":"\ude00\"}"}}]}')
+    assert blocks(first, second, STOP)[0]["input"] == {"x": "😀"}
+
+
 def test_an_error_with_a_half_in_it_is_no_error_of_the_upstreams() -> None:
     with pytest.raises(UpstreamMalformed):
         translated(chunk("a"), b'data: {"error":{"message":"\\ud83d"}}\n\n')

@@ -13,9 +13,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ezai.errors import UpstreamMalformed, UpstreamTruncated
 from ezai.protocol.anthropic.events import MessagesEvent
+from ezai.translate.anthropic_openai.signed_ids import parted_id, signed_id
 from tests.translate.chat_stream import DONE, Said, blocks, call, chunk, delta, message, told, translated
 
 FINISH = delta(finish="tool_calls")
@@ -188,6 +191,37 @@ def test_item_54_ids_are_cut_to_the_letters_that_the_api_takes() -> None:
     assert ids == ["a_b_1", "a_b_1_2", "_", "a_b_1_3"]
 
 
+@pytest.mark.parametrize("call_id", ["function-call-1", ""])
+def test_a_signature_of_geminis_comes_along_in_the_id(call_id: str) -> None:
+    # bifrost#1437: without it Gemini refuses the conversation from then on.
+    signature = "CpwBAb4+/vsü=="
+    signed = {"extra_content": {"google": {"thought_signature": signature}}}
+    pieces = [
+        call(index=0, id=call_id, name="f", arguments="{}", **signed),
+        call(index=1, id="b", name="f", arguments=""),
+    ]
+    (first, _, _), (second, _, _) = used(*pieces)
+    assert re.fullmatch("[A-Za-z0-9_-]+", first)
+    assert parted_id(first)[1] == signature
+    assert not call_id or parted_id(first)[0] == call_id
+    assert second == "b"
+
+
+@pytest.mark.parametrize("extra", [None, {}, {"google": None}, {"google": {}}, {"other": {"x": 1}}])
+def test_where_there_is_no_signature_the_id_is_what_it_was(extra: Any) -> None:
+    assert used(call(index=0, id="a", name="f", arguments="{}", extra_content=extra)) == [("a", "f", {})]
+
+
+@pytest.mark.parametrize("call_id", ["toolu_1", "a_thought_", "a_thought_!", "a_thought_A", "_thought_gICA", ""])
+def test_an_id_of_somebody_elses_carries_none(call_id: str) -> None:
+    assert parted_id(call_id) == (call_id, "")
+
+
+@given(st.from_regex("[A-Za-z0-9_-]{1,20}", fullmatch=True), st.text(min_size=1))
+def test_a_signed_id_is_parted_again(call_id: str, signature: str) -> None:
+    assert parted_id(signed_id(call_id, signature)) == (call_id, signature)
+
+
 def test_item_54_the_same_id_for_two_calls() -> None:
     pieces = [call(index=n, id="call", name="f", arguments=f'{{"n":{n}}}') for n in range(2)]
     assert used(*pieces) == [("call", "f", {"n": 0}), ("call_2", "f", {"n": 1})]
@@ -203,6 +237,26 @@ def test_a_fragment_of_nothing_is_none() -> None:
     assert used(call(index=0, id="a", name="f", arguments="{}"), call(index=0, arguments=""), call()) == [
         ("a", "f", {})
     ]
+
+
+def test_null_is_no_arguments() -> None:
+    assert used(call(index=0, id="a", name="f", arguments="null")) == [("a", "f", {})]
+    pieces = [call(index=0, id="a", name="f", arguments=""), call(index=0, arguments="null"), call(index=0)]
+    assert used(*pieces) == [("a", "f", {})]
+    pieces = [
+        call(index=0, id="a", name="f", arguments='{"x":'),
+        *(call(index=0, arguments=end) for end in ("null", "}")),
+    ]
+    assert used(*pieces) == [("a", "f", {"x": None})]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [("functions.f:0", "functions_f_0"), (" f", "f"), (" short ", "x" * 100), ("é" * 500, "_" * 128), (" ", "_")],
+)
+def test_a_name_that_no_tool_has_is_one_that_the_api_takes(given: str, told: str) -> None:
+    # As with ids: what the API refuses when it comes back spoils the conversation.
+    assert used(call(id="a", name=given, arguments="{}"), tool_names={"short": "x" * 100}) == [("a", told, {})]
 
 
 def test_names_go_back_to_what_the_client_calls_them() -> None:
@@ -312,9 +366,10 @@ def test_a_stream_that_ends_inside_a_call() -> None:
 
 @pytest.mark.parametrize(
     "parts",
-    [["x"], ["[1]"], ["{a:1}"], ['{"a":1}', "{}"], ['{"a":1}x'], ['{"a":', "}"], ['"{}"'], ['{"a":NaN}'], ["null"]],
+    [["x"], ["[1]"], ["{a:1}"], ['{"a":1}', "{}"], ['{"a":1}x'], ['{"a":', "}"], ['"{}"'], ['{"a":NaN}'],
+     ["nul"], ['{"a":1}', "null"], ["null", "x"]],
     ids=repr,
-)
+)  # fmt: skip
 def test_arguments_that_are_no_object(parts: list[str]) -> None:
     said = Said()
     said.says(call(index=0, id="a", name="f", arguments=""))

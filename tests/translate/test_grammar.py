@@ -107,6 +107,7 @@ def test_several_tools_are_told_apart_by_their_name_which_comes_first() -> None:
         ({"type": "array", "items": NULL}, {"type": "array", "items": NULL, "maxItems": 4}),
         ({"type": "array", "items": NULL, "minItems": 9},
          {"type": "array", "items": NULL, "minItems": 9, "maxItems": 9}),
+        ({"type": "array", "items": NULL, "maxItems": 10**9}, {"type": "array", "items": NULL, "maxItems": 1000}),
         ({"type": "string", "maxLength": 5000}, {"type": "string", "maxLength": 5000}),
         ({"type": "string", "minLength": 200}, {**STRING, "minLength": 200, "maxLength": 200}),
         ({"pattern": "^(ab{50}){2}$"}, {"type": "string", "pattern": "^(ab{50}){2}$", "maxLength": 1300}),
@@ -128,6 +129,11 @@ def test_several_tools_are_told_apart_by_their_name_which_comes_first() -> None:
         ({"properties": {"b": NULL, "c": False}, "minProperties": 1, "maxProperties": 9},
          {"type": "object", "properties": {"b": NULL, "c": False}, "additionalProperties": False,
           "minProperties": 1}),
+        ({"type": "object", "properties": {"b": NULL}, "required": ["b"], "patternProperties": {"^x-": NULL}},
+         {"type": "object", "properties": {"b": NULL}, "required": ["b"], "additionalProperties": False,
+          "patternProperties": {"^x-": NULL}, "maxProperties": 5}),
+        ({"type": "object", "properties": {"x-b": NULL}, "patternProperties": {"^x-": {}, "": True}},
+         {"type": "object", "properties": {"x-b": NULL}, "additionalProperties": False}),
         # Tuples, as they are written now and as they were.
         ({"prefixItems": [NULL, {"const": 1}]},
          {"type": "array", "prefixItems": [NULL, {"const": 1}], "minItems": 2, "items": False, "maxItems": 4}),
@@ -204,6 +210,15 @@ def test_what_no_grammar_keeps_is_refused_by_its_place(keyword: str, value: Any)
         ({"allOf": [{"pattern": "a"}, {"pattern": "b"}]}, ".pattern: "),
         ({"allOf": [{"properties": {"b": {}}, "additionalProperties": False}, {"properties": {"c": {}}}]},
          ".additionalProperties: "),
+        ({"allOf": [{"type": "object", "additionalProperties": False}, {"patternProperties": {"^x": {}}}]},
+         ".additionalProperties: "),
+        # Whether a pattern speaks of a name is not tried.
+        ({"properties": {"x-a": {}}, "patternProperties": {"^x-": NULL}}, ".patternProperties: "),
+        ({"properties": {"b": {}}, "patternProperties": {"^x-|b": NULL}}, ".patternProperties: "),
+        ({"properties": {"x": {}}, "patternProperties": {"^x-*": NULL}}, ".patternProperties: "),
+        ({"properties": {"a": {}}, "patternProperties": {"(a+)+$": NULL}}, ".patternProperties: "),
+        ({"required": ["x-a"], "patternProperties": {"^x-": NULL}}, ".patternProperties: "),
+        ({"required": ["x-a"], "patternProperties": {"^x-": {}}, "additionalProperties": NULL}, ".patternProperties: "),
         ({"anyOf": [5]}, ".anyOf.0: must be a JSON schema"),
         ({"allOf": [5, {}]}, ": must be a JSON schema"),
         ({"allOf": [{"contains": {}}]}, ".contains: "),
@@ -219,6 +234,10 @@ def test_what_no_grammar_keeps_is_refused_by_its_place(keyword: str, value: Any)
         ({"minimum": 1e17}, ": the embedded model cannot be held to numbers beyond 2^53"),
         ({"enum": [{}], "properties": {}}, ".properties: "),
         ({"type": "object", "minProperties": 2, "additionalProperties": {}}, ".minProperties: "),
+        # What would take llguidance minutes, or all memory.
+        ({"type": "array", "minItems": 10**9}, ".minItems: the embedded model cannot be held to more than 1000 items"),
+        ({"type": "string", "pattern": "(" * 501 + ")" * 501}, ".pattern: "),
+        ({"type": "object", "patternProperties": {f"^{n}": NULL for n in range(17)}}, ".patternProperties: "),
     ],
 )  # fmt: skip
 def test_a_schema_that_cannot_be_kept_is_refused_by_its_place(schema: Any, problem: str) -> None:
@@ -242,6 +261,11 @@ def depth(schema: Any, definitions: dict[str, Any]) -> int:
 def test_a_schema_stands_in_itself_a_few_times(next_one: Any) -> None:
     whole = held_to(forced({"type": "object", "properties": {"v": NULL, "next": next_one}, "required": ["v"]}))
     assert depth(whole["allOf"][0], whole["$defs"]) == 4
+
+
+def test_a_definition_that_points_to_nothing_is_refused_where_it_does() -> None:
+    given = {"type": "object", "properties": {"x": {"$ref": "#/$defs/d"}}, "$defs": {"d": {"$ref": "nowhere"}}}
+    assert refused(given).startswith("tools.1.input_schema.$defs.d.$ref: 'nowhere' points to nothing")
 
 
 def test_a_definition_that_points_to_itself_through_others() -> None:
@@ -314,13 +338,18 @@ def test_strings_of_definitions_and_lists_are_counted_each_time() -> None:
 
 
 def test_an_answers_own_strings_have_no_bound() -> None:
-    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "array", "items": {}}, "c": {}}}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "array", "items": {}}, "c": {}},
+    }
+    schema["properties"]["d"] = {"type": "array", "items": {}, "maxItems": 10**9}
     body = asked(
         HELD, output_config={"format": {"type": "json_schema", "schema": schema}}, thinking={"type": "adaptive"}
     )
     assert held_to(body)["allOf"] == [{
         "type": "object",
-        "properties": {"a": {"type": "string"}, "b": {"type": "array", "items": {}}, "c": {}},
+        "properties": {"a": {"type": "string"}, "b": {"type": "array", "items": {}}, "c": {},
+                       "d": {"type": "array", "items": {}, "maxItems": 1000}},
         "additionalProperties": False,
     }]  # fmt: skip
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
@@ -351,6 +380,23 @@ def test_the_mark_is_taken_away_however_the_text_was_cut(data: st.DataObject) ->
     assert answer["content"] == [{"type": "text", "text": '{"a": "\x7f"}'}]
     answer = message(*pieces, delta(finish="stop"), DONE, **terms(called_in_text=("f",)))
     assert answer["content"][0]["input"] == {"a": "\x7f"}
+
+
+@pytest.mark.parametrize("called", [{}, {"called_in_text": ("f",)}])
+@pytest.mark.parametrize("end", [[delta(finish="stop"), DONE], [DONE]])
+def test_no_answer_at_all_is_one_without_the_mark(called: dict[str, Any], end: list[bytes]) -> None:
+    answer = Said(**terms(**called))
+    with pytest.raises(InvalidRequest, match=r"^tools\.3\.input_schema: the embedded model cannot be held"):
+        answer.says(chunk(""), *end)
+    assert answer.events == []
+
+
+def test_a_schema_that_is_too_large_is_refused_by_its_place() -> None:
+    large = {"type": "object", "properties": {"x": {"enum": [str(n) for n in range(50_000)]}}}
+    assert refused(large) == (
+        "tools.1.input_schema: the embedded model cannot be held to schemas of more than 262144 bytes; leave it out, "
+        "or let the model choose"
+    )
 
 
 @pytest.mark.parametrize("said", ["Sure, here is a call of", '{"a":1}', "<think>hm</think>", "x" * 5000])

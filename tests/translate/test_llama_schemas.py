@@ -38,6 +38,8 @@ def of(schema: Any) -> dict[str, Any]:
         ({"$ref": "http://x/y"}, {}),
         ({"type": "any"}, {}),
         ({"type": 5}, {}),
+        ({"type": {"type": "string"}}, {}),
+        ({"type": ["string", {}]}, {}),
         ({"type": "string", "pattern": "^a+$"}, {"type": "string", "pattern": "^a+$"}),
         ({"type": "string", "pattern": "a"}, {"type": "string"}),
         ({"type": "string", "pattern": "^(?!a)b$"}, {"type": "string"}),

@@ -56,7 +56,7 @@ def test_the_gateways_credential_is_no_business_of_the_clients(status: int) -> N
     ],
     ids=["llama.cpp", "openai"],
 )
-def test_context_overflow(body: bytes) -> None:
+def test_item_74_context_overflow(body: bytes) -> None:
     error = refused(400, body)
     assert isinstance(error, ContextOverflow)
     assert error.message == "prompt is too long: 10031 tokens > 4096 maximum"
@@ -68,7 +68,11 @@ def test_an_unknown_model_is_named_as_it_was_asked_for() -> None:
     assert error.message == "model: asked-model"
 
 
-@pytest.mark.parametrize("body", [b"<html>secret inside</html>", b"", b"\xff\xfe", b"[" * 5000, b'{"other":1}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>secret inside</html>", b"", b"\xff\xfe", b"[" * 5000, b'{"other":1}', b"[]", b"5", b'{"error":null}',
+     b'{"error":{"message":null}}', b'{"message":[]}', b'{"message":{"role":"assistant","content":"Hi"}}'],
+)  # fmt: skip
 def test_what_is_no_json_error_is_not_passed_on(body: bytes) -> None:
     assert refused(502, body).message == "The upstream answered with status 502."
 
@@ -81,10 +85,33 @@ def test_a_sentence_is_cut_and_freed_of_control_characters() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"error":"bare sentence"}', b'{"message":"bare sentence"}', b'{"detail":"bare sentence"}']
+    "body",
+    [
+        b'{"error":"bare sentence"}',
+        b'{"message":"bare sentence"}',
+        b'{"detail":"bare sentence"}',
+        b'{"error":{"message":"bare sentence","type":null,"code":{"x":1}}}',
+        b'[{"error":{"code":400,"message":"bare sentence","status":"INVALID_ARGUMENT"}}]',  # Gemini
+        b'{"code":"Client specified an invalid argument","error":"bare sentence"}',  # xAI
+        b'{"object":"error","message":"bare sentence","type":"invalid_request_error","code":null}',  # Mistral
+    ],
 )
 def test_other_shapes_of_an_error(body: bytes) -> None:
     assert refused(400, body).message == "bare sentence"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"detail":[{"loc":["body","stop"],"msg":"Input should be a list"}]}',  # FastAPI
+        b'{"object":"error","message":{"detail":[{"loc":["body","stop"],"msg":"Input should be a list"}]}}',  # Mistral
+        b'{"error":{"message":[{"loc":["body","stop"],"msg":"Input should be a list"}]}}',
+    ],
+)
+def test_what_a_validation_found_is_told(body: bytes) -> None:
+    message = refused(422, body).message
+    assert '"stop"' in message
+    assert "Input should be a list" in message
 
 
 @pytest.mark.parametrize(

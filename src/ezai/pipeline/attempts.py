@@ -27,7 +27,7 @@ from ezai.protocol.openai.errors import read_error
 from ezai.translate.base import Dialect, Headers, UpstreamFacts
 from ezai.translate.credentials import fields_without
 from ezai.translate.pairs import translator_for
-from ezai.translate.refusals import status_of_type
+from ezai.translate.refusals import status_named
 
 T = TypeVar("T")
 
@@ -198,7 +198,7 @@ class Attempt:
         error = read_error(body)
         if error is None:
             return problem
-        status = status_of_type(error.type or "")
+        status = status_named(error)
         if status == 500:  # it told none of its own (row U18)
             status = 502
         return self._translator.refusal(status, exchange.headers, body, self._request.message.model)

@@ -20,6 +20,7 @@ from ezai.translate.credentials import cut_from_bytes, cut_from_text
 MAX_MESSAGE_CHARS = 500
 MAX_RETRY_AFTER_S = 3600
 
+_STATUS = re.compile("[45][0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _OVERFLOW_CODES = {"context_length_exceeded", "exceed_context_size_error"}
 _OVERFLOW_LIMIT = re.compile(r"maximum context length (?:is|of) (\d+) tokens")
@@ -57,6 +58,8 @@ _BY_STATUS = {
     504: _Told(504, "timeout_error"),
     529: _Told(529, "overloaded_error"),
 }
+_BY_CODE = {"rate_limit_exceeded": 429, "insufficient_quota": 429}
+"""OpenAI's codes, where the status is not told."""
 _BY_TYPE = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -80,15 +83,20 @@ def chat_refusal(
 
 
 def in_stream_refusal(error: ErrorObject, requested_model: str, credentials: Sequence[str] = ()) -> RequestError:
-    """An error object inside a 200 stream: mapped by the status it names, else by its type, else a 500."""
+    """An error object inside a 200 stream: mapped by the status or code it names, else by its type, else a 500."""
     error = msgspec.structs.replace(error, message=cut_from_text(error.message, credentials))
-    if isinstance(error.code, int) and 400 <= error.code < 600:
-        status = error.code
-    else:
-        status = _BY_TYPE.get(error.type or "", 500)
+    status = status_named(error)
     if understood := _understood(status, error, requested_model, in_stream=True):
         return understood
     return told(status, _sentence(status, error), error=error, in_stream=True)
+
+
+def status_named(error: ErrorObject) -> int:
+    """The status that an error names: as its code, or by its type; 500 where it names none."""
+    code = str(error.code)
+    if _STATUS.fullmatch(code):
+        return int(code)
+    return _BY_CODE.get(code) or status_of_type(error.type or "")
 
 
 def told(

@@ -57,6 +57,19 @@ def test_a_known_event_of_wrong_types_is_illegal(data: str) -> None:
         read_event(b"event: x\ndata: " + data.encode() + b"\n\n")
 
 
+@pytest.mark.parametrize("name", [b"", b"event: content_block_delta\n", b"event: new\n"])
+@pytest.mark.parametrize("data", [b'{"x":%b}', b'{"index":"x","y":%b}', b'{"usage":%b}', b"%b"])
+def test_what_is_nested_too_deeply_is_no_event(name: bytes, data: bytes) -> None:
+    with pytest.raises(UpstreamMalformed):
+        read_event(name + b"data: " + data % (b"[" * 5000 + b"]" * 5000) + b"\n\n")
+
+
+@pytest.mark.parametrize("data", ['{"type":"new","index":"x",', '{"index":"x","y":nonsense}', '["x"', '"x" "y"'])
+def test_nor_is_an_unknown_event_that_is_no_json(data: str) -> None:
+    with pytest.raises(UpstreamMalformed):
+        read_event(b"event: new\ndata: " + data.encode() + b"\n\n")
+
+
 def test_an_unknown_event_may_hold_anything() -> None:
     frame = b'event: new\ndata: {"type":"new","index":"x","delta":7,"usage":[],"message":null}\n\n'
     assert read_event(frame).kind == "new"

@@ -115,7 +115,7 @@ async function broken(Anthropic, baseURL) {
   return { texts, error: { ...error, heard: heard.map(told) } };
 }
 
-// Each request streamed and unary: the two messages, what the stream said on the way, or the error it ended in.
+// Each request streamed and unary, and counted: the messages, what the stream said on the way, or the errors.
 async function asked(Anthropic, baseURL) {
   const client = new Anthropic({ baseURL, apiKey, maxRetries: 0 });
   const outcome = {};
@@ -127,17 +127,20 @@ async function asked(Anthropic, baseURL) {
 
 async function bothWays(client, request) {
   const said = { text: [], input_json: [], thinking: [] };
+  let streamed;
   try {
     const opened = client.messages
       .stream(request)
       .on("text", (text) => said.text.push(text))
       .on("inputJson", (json) => said.input_json.push(json))
       .on("thinking", (thinking) => said.thinking.push(thinking));
-    const streamed = await opened.finalMessage();
-    return { streamed, unary: await client.messages.create(request), ...said };
+    streamed = await opened.finalMessage();
   } catch (error) {
-    return { error: told(error), ...said };
+    return { error: told(error), unary_error: await refusal(client.messages.create(request)), ...said };
   }
+  const unary = await client.messages.create(request);
+  const { max_tokens, stop_sequences, metadata, ...prompt } = request;
+  return { streamed, unary, counted: (await client.messages.countTokens(prompt)).input_tokens, ...said };
 }
 
 export async function run(Anthropic, call, baseURL) {

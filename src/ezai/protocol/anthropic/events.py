@@ -118,8 +118,8 @@ def read_event(frame: bytes) -> MessagesEvent:
         fields = _decode_fields(data)
     except msgspec.ValidationError as error:
         return _read_mistyped(name, data, frame, error)
-    except msgspec.DecodeError:
-        raise UpstreamMalformed("The upstream sent an event whose data is not JSON.") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise _no_json() from None
     return Event(fields.type or name.decode("utf-8", "replace"), fields, data, frame)
 
 
@@ -127,12 +127,13 @@ def usage_report(raw: msgspec.Raw) -> UsageReport | None:
     """The usage an event reports; None where it reports none, or counts that are no numbers."""
     try:
         return _decode_usage(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 
 def _read_mistyped(name: bytes, data: bytes, frame: bytes, error: msgspec.ValidationError) -> MessagesEvent:
     """An event of an unknown kind may hold anything under the names we read; a known one may not."""
+    _check_json(data)
     kind = _kind_of(data) or name.decode("utf-8", "replace")
     if kind in KNOWN:
         raise IllegalStream(f"The upstream sent a {kind} event that breaks the protocol: {error}.") from None
@@ -157,8 +158,12 @@ def _check_utf8(data: bytes) -> None:
 def _check_json(data: bytes) -> None:
     try:
         msgspec.json.decode(data)
-    except msgspec.DecodeError:
-        raise UpstreamMalformed("The upstream sent an event whose data is not JSON.") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise _no_json() from None
+
+
+def _no_json() -> UpstreamMalformed:
+    return UpstreamMalformed("The upstream sent an event whose data is not JSON, or nested too deeply.")
 
 
 # Events made here: one function each.

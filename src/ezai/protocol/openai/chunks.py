@@ -2,18 +2,19 @@
 
 What varies between servers is read here and only here: usage on its own chunk, on the finish chunk or on every one;
 choices absent or empty; reasoning under three names; content as text or as parts; arguments as text or as an object;
-characters cut in two (`halves`); an error object in a 200 stream. Source: reference of the Messages API, section 7.5.
+characters cut in two (`halves`); errors in a 200 stream. Source: reference of the Messages API, section 7.5.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 
 from ezai.errors import UpstreamMalformed
 from ezai.protocol.event import COMMENT, Event
-from ezai.protocol.openai.errors import ErrorObject
+from ezai.protocol.openai.errors import read_error
 from ezai.protocol.sse import parse_frame
 from ezai.protocol.usage import OutputDetails, UsageReport, is_count
 
@@ -22,6 +23,8 @@ DONE = "done"
 ERROR = "error"
 
 _DONE_MARK = b"[DONE]"
+_ERROR_LINE = b"error:"
+_NO_ERROR = (None, False, "")
 
 
 class PromptDetails(msgspec.Struct, frozen=True):
@@ -82,12 +85,30 @@ class CalledFunction(msgspec.Struct, frozen=True):
         return self.arguments or ""
 
 
+class GoogleContent(msgspec.Struct, frozen=True):
+    """What Gemini adds to a call: its signature of the thought before it."""
+
+    thought_signature: str | None = None
+
+
+class ExtraContent(msgspec.Struct, frozen=True):
+    """What a vendor adds to a call, under its name."""
+
+    google: GoogleContent | None = None
+
+
 class CallFragment(msgspec.Struct, frozen=True):
     """A fragment of a tool call. Nothing of it is always there."""
 
     index: int | str | None = None
     id: str | None = None
     function: CalledFunction | None = None
+    extra_content: ExtraContent | None = None  # Gemini
+
+    def signature(self) -> str:
+        """Gemini's signature of the thought before the call; empty where there is none."""
+        google = self.extra_content.google if self.extra_content else None
+        return (google.thought_signature if google else None) or ""
 
 
 class TextPart(msgspec.Struct, frozen=True):
@@ -151,7 +172,8 @@ class ChatChunk(msgspec.Struct, frozen=True):
 
     choices: list[Choice] | None = None
     usage: ChatUsage | None = None
-    error: ErrorObject | str | None = None
+    error: Any = None
+    """Whatever a server puts there: `errors.as_object` reads it."""
     object: str | None = None
     prompt_progress: PromptProgress | None = None
     verbose: Verbose | None = msgspec.field(default=None, name="__verbose")
@@ -176,8 +198,8 @@ def read_chunk(frame: bytes) -> ChatEvent:
     Raises `UpstreamMalformed` for invalid UTF-8 or JSON, or a chunk that is none.
     """
     name, data = parse_frame(frame)
-    if data is None:
-        return Event(COMMENT, _EMPTY, None, frame)
+    if not data:  # no event, as the standard has it
+        return _error_line(frame) if frame.startswith(_ERROR_LINE) else Event(COMMENT, _EMPTY, None, frame)
     if data.startswith(_DONE_MARK):
         return Event(DONE, _EMPTY, data, frame)
     try:
@@ -188,28 +210,30 @@ def read_chunk(frame: bytes) -> ChatEvent:
         raise UpstreamMalformed("The upstream sent a chunk that is not UTF-8.") from None
     except msgspec.ValidationError:
         chunk = _without_usage(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         chunk = _with_halves(data)
-    if chunk.object == "error":
-        chunk = _error_itself(data)
-    return Event(ERROR if chunk.error is not None or name == b"error" else CHUNK, chunk, data, frame)
+    if name == b"error" or chunk.object == "error":
+        chunk = ChatChunk(error=read_error(data) or {})
+    return Event(CHUNK if chunk.error in _NO_ERROR else ERROR, chunk, data, frame)
 
 
-def _error_itself(data: bytes) -> ChatChunk:
-    """Older vLLM's error: the object itself, without a member around it."""
-    try:
-        return ChatChunk(error=msgspec.json.decode(data, type=ErrorObject))
-    except msgspec.DecodeError:
-        return ChatChunk(error=ErrorObject())
+def _error_line(frame: bytes) -> ChatEvent:
+    """llama.cpp's error, until it was an event: a line of its own, with the object in it."""
+    return Event(ERROR, ChatChunk(error=read_error(frame.removeprefix(_ERROR_LINE)) or {}), None, frame)
 
 
 def _without_usage(data: bytes) -> ChatChunk:
-    """A chunk that cannot be read as it is, without its usage: counts that are no numbers take no text along."""
+    """A chunk that cannot be read as it is, without its usage: counts that are no numbers take no text along.
+
+    One that is a list holds Gemini's error.
+    """
     try:
+        if data.startswith(b"[") and (error := read_error(data)):
+            return ChatChunk(error=error)
         members = _decode_members(data)
         members.pop("usage", None)
         return _decode(msgspec.json.encode(members))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UpstreamMalformed(f"The upstream sent a chunk that is none: {error}.") from None
 
 
@@ -219,11 +243,11 @@ def _with_halves(data: bytes) -> ChatChunk:
 
     try:
         chunk = msgspec.convert(json.loads(data if _half(data) else b""), HalvedChunk)
-        if chunk.error is None:
+        if chunk.error in _NO_ERROR:
             return chunk
     except (ValueError, msgspec.ValidationError, RecursionError):
         pass
-    raise UpstreamMalformed("The upstream sent a chunk whose data is not JSON.") from None
+    raise UpstreamMalformed("The upstream sent a chunk whose data is not JSON, or nested too deeply.") from None
 
 
 def _count(value: int | None) -> int | None:

@@ -1,8 +1,16 @@
-"""Error bodies of the Chat Completions dialect, as leniently as servers write them."""
+"""Error bodies of the Chat Completions dialect, as leniently as servers write them.
+
+The object stands under `error`, or by itself (older vLLM), or in a list (Gemini); in its place stand a sentence, or
+what a validation found (FastAPI, Mistral).
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+
+_MAX_SAID_BYTES = 1000
 
 
 class ErrorObject(msgspec.Struct, frozen=True):
@@ -20,27 +28,48 @@ def tells_unread_answer(error: ErrorObject) -> bool:
     return error.message.startswith("The model produced output that does not match the expected ")
 
 
-class _Body(msgspec.Struct, frozen=True):
-    error: ErrorObject | str | None = None
-    message: str | None = None  # older vLLM: the object itself
-    detail: str | None = None  # FastAPI's own errors
-
-
-_decode = msgspec.json.Decoder(_Body).decode
-
-
-def as_object(error: ErrorObject | str | None) -> ErrorObject:
-    """Some servers put a bare sentence where the object belongs."""
-    return ErrorObject(message=error) if isinstance(error, str) else error or ErrorObject()
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 
 
 def read_error(body: bytes) -> ErrorObject | None:
-    """The error of a JSON body; None where the body is not one (an HTML page, nothing at all)."""
+    """The error that a body, or a chunk, is; None where it is none (an HTML page, nothing at all)."""
     try:
-        decoded = _decode(body)
-    except (msgspec.DecodeError, RecursionError):
+        value = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if decoded.error is not None:
-        return as_object(decoded.error)
-    message = decoded.message or decoded.detail
-    return ErrorObject(message=message) if message else None
+    if isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, dict):
+        return None
+    if value.get("error"):
+        return as_object(value["error"])
+    message = value.get("message")
+    is_said = isinstance(message, str) or value.get("object") == "error"  # else it may be an answer
+    said = (message if is_said else None) or value.get("detail")
+    return as_object(value | {"message": said}) if said else None
+
+
+def as_object(said: Any) -> ErrorObject:
+    """What stands in the place of an error object, as one: of each member as much as can be read."""
+    if isinstance(said, ErrorObject):
+        return said
+    if not isinstance(said, dict):
+        return ErrorObject(message=_sentence(said))
+    return ErrorObject(
+        message=_sentence(said.get("message")),
+        type=_of(said.get("type"), str),
+        code=_of(said.get("code"), str, int),
+        n_prompt_tokens=_of(said.get("n_prompt_tokens"), int),
+        n_ctx=_of(said.get("n_ctx"), int),
+    )
+
+
+def _sentence(said: Any) -> str:
+    if not said or isinstance(said, str):
+        return said or ""
+    return _encode(said)[:_MAX_SAID_BYTES].decode(errors="ignore")
+
+
+def _of(value: Any, *kinds: type) -> Any:
+    return value if type(value) in kinds else None

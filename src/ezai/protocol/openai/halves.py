@@ -75,8 +75,8 @@ class Halves:
         function = fragment.function
         if function is None or not isinstance(function.arguments, str):
             return fragment
-        place = ("call", fragment.index if fragment.index is not None else fragment.id)
-        return replace(fragment, function=replace(function, arguments=self._text(place, function.arguments)))
+        arguments = self._text(("call", fragment.index), function.arguments)
+        return replace(fragment, function=replace(function, arguments=arguments))
 
     def _text(self, place: Hashable, text: str | None) -> str | None:
         if not text:

@@ -5,6 +5,7 @@ request.py         a conversation as the body of a chat request, and the terms o
 limits.py          what the hosted API refuses of a request
 turns.py           its messages
 tools.py           its tools
+signed_ids.py      ids of calls that carry a signature
 builtin_tools.py   those that the hosted API defines
 schemas.py         JSON schemas, read
 llama_schemas.py   as llama.cpp's own converter takes them

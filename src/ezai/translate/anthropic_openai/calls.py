@@ -18,10 +18,13 @@ from ezai.errors import UpstreamMalformed
 from ezai.protocol.json_prefix import WHITESPACE, JsonPrefix, NotAnObject
 from ezai.protocol.openai.chunks import CalledFunction, CallFragment
 from ezai.translate.anthropic_openai.blocks import AnswerBlocks
+from ezai.translate.anthropic_openai.signed_ids import signed_id
 from ezai.translate.terms import AnswerTerms
 
 _BASE_62 = string.digits + string.ascii_letters
-_NOT_IN_AN_ID = re.compile("[^A-Za-z0-9_-]")
+_ODD = re.compile("[^A-Za-z0-9_-]")
+"""What the Messages API takes neither in an id nor in a name: it would refuse the conversation from then on."""
+_MAX_NAME = 128
 _NO_FUNCTION = CalledFunction()
 _decode = msgspec.json.Decoder().decode
 
@@ -29,13 +32,14 @@ _decode = msgspec.json.Decoder().decode
 class Call:
     """One call, as far as it is known. Of the `pieces` of its arguments the client has got as many as `told` says."""
 
-    __slots__ = ("arguments", "id", "index", "name", "number", "opened", "pieces", "told")
+    __slots__ = ("arguments", "id", "index", "name", "number", "opened", "pieces", "signature", "told")
 
     def __init__(self, number: int, index: int | str | None = None) -> None:
         self.number = number
         self.index = index
         self.id = ""
         self.name = ""
+        self.signature = ""
         self.arguments = JsonPrefix()
         self.pieces: list[str] = []
         self.told = 0
@@ -107,7 +111,7 @@ class ToolCalls:
         self._by_id: dict[str, Call] = {}
         self._by_index: dict[int | str, Call] = {}
         self._last: Call | None = None
-        self._taken_ids: set[str] = set()
+        self._taken_ids: dict[str, int] = {}  # and how often calls have asked for each
         self._made = 0
         self.queue: deque[Call | Callable[[], None]] = deque()
 
@@ -126,6 +130,9 @@ class ToolCalls:
             return
         call = self._call_of(fragment, function, arguments)
         call.take_name(function.name or "", self._offered)
+        call.signature = call.signature or fragment.signature()
+        if arguments == "null" and not call.arguments.begun:
+            arguments = ""  # how some servers write that there are none
         rest = self.take(call, arguments)
         if rest.strip(WHITESPACE) and not call.is_told_again(rest):
             raise _no_object()
@@ -231,17 +238,22 @@ class ToolCalls:
 
     def _open(self, call: Call) -> None:
         call.opened = True
-        self._blocks.tool_use(self._client_id(call), self._names.get(call.name, call.name))
+        self._blocks.tool_use(self._client_id(call), self._client_name(call))
+
+    def _client_name(self, call: Call) -> str:
+        """As the client calls the tool. A name that no tool has is one that the API takes, for the client to refuse."""
+        name = call.name.strip()
+        return self._names.get(name) or _ODD.sub("_", name)[:_MAX_NAME] or "_"
 
     def _client_id(self, call: Call) -> str:
-        """The upstream's id in the letters that the API allows, or a made one; no two calls have the same."""
-        base = _NOT_IN_AN_ID.sub("_", call.id) or _made_id(self._message_id, call.number)
-        chosen, another = base, 1
+        """The upstream's id in the letters that the API allows, or a made one, signed; no two calls have the same."""
+        base = _ODD.sub("_", call.id) or _made_id(self._message_id, call.number)
+        chosen, another = base, self._taken_ids.get(base, 1)
         while chosen in self._taken_ids:
             another += 1
             chosen = f"{base}_{another}"
-        self._taken_ids.add(chosen)
-        return chosen
+        self._taken_ids |= {base: another, chosen: 1} if chosen != base else {base: 1}
+        return signed_id(chosen, call.signature)
 
 
 def _made_id(message_id: str, number: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ezai.translate.anthropic_openai.narrowing import ITEMS, Definitions, PlacedSchema, narrowed
+from ezai.translate.anthropic_openai.schemas import unheld
 
 MARK = "\x1e"
 """The record separator: it stands before the texts of a JSON sequence (RFC 7464), and in nothing that people read."""
@@ -25,6 +26,7 @@ _VALUE_CHARS, _NAME_CHARS = 12, 6
 """Of a value that is no open string, and of what stands around a name."""
 _LEAST_CHARS = 8
 _MOST_CHARS = 20_000
+_MOST_BYTES = 262_144
 
 
 def grammar_of_call(schemas: Mapping[str, PlacedSchema], tokens: int) -> str:
@@ -39,19 +41,20 @@ def grammar_of_call(schemas: Mapping[str, PlacedSchema], tokens: int) -> str:
     size = _Sizes(definitions).of(call)
     fair = int((tokens * _CHARS_A_TOKEN - size.chars) / max(1, size.strings))
     definitions.bound_strings(min(max(_LEAST_CHARS, fair), _MOST_CHARS))
-    return _grammar(call, definitions)
+    return _grammar(call, definitions, next(iter(schemas.values())).place if len(schemas) == 1 else "tools")
 
 
 def grammar_of_answer(schema: PlacedSchema) -> str:
     """The grammar of an answer that keeps a schema. Raises as above."""
     definitions = Definitions()
-    return _grammar(narrowed(schema, definitions, bounded=False), definitions)
+    return _grammar(narrowed(schema, definitions, bounded=False), definitions, schema.place)
 
 
-def _grammar(start: Any, definitions: Definitions) -> str:
-    return (
-        _START + msgspec.json.encode({"x-guidance": _WRITING, "$defs": definitions.schemas, "allOf": [start]}).decode()
-    )
+def _grammar(start: Any, definitions: Definitions, place: str) -> str:
+    schema = msgspec.json.encode({"x-guidance": _WRITING, "$defs": definitions.schemas, "allOf": [start]})
+    if len(schema) > _MOST_BYTES:  # seconds for llguidance, in which nobody else is answered
+        raise unheld(place, f"schemas of more than {_MOST_BYTES} bytes")
+    return _START + schema.decode()
 
 
 def _call(name: str, given: Any) -> dict[str, Any]:

@@ -32,9 +32,9 @@ class HeldText:
             raise self._refusal()
         return behind
 
-    def end(self) -> None:
-        """The answer has ended. Raises as `feed` does."""
-        if self._before and not self.begun:
+    def end(self, *, cut: bool) -> None:
+        """The answer has ended; `cut` where that was not its own end. Raises as `feed` does."""
+        if not self.begun and (self._before or not cut):
             raise self._refusal()
 
     def _refusal(self) -> InvalidRequest:

@@ -118,7 +118,8 @@ def _is_beyond_grammar(name: str, value: Any) -> bool:
         case "pattern":
             return not _is_plain_pattern(value)
         case "type":
-            return not set(value if isinstance(value, list) else [value]) <= _TYPES
+            kinds = value if isinstance(value, list) else [value]
+            return not all(isinstance(kind, str) and kind in _TYPES for kind in kinds)
         case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
             return isinstance(value, bool) or abs(value) > _WHOLE
         case "format":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from typing import Any, NamedTuple
 
 from ezai.errors import InvalidRequest
@@ -24,8 +25,14 @@ LEVELS = 4
 _FORMAT_CHARS = 64
 _MOST_CHARS = 20_000
 _MOST_SCHEMAS = 4_000
+_MOST_ITEMS = 1_000
+_MOST_PATTERN_CHARS = 1_000
+_MOST_PATTERNS = 16
+"""Some of what is larger takes llguidance minutes, or all memory."""
 _NAME = r'^[^\x00-\x1f"\\]{1,40}$'
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+_LITERAL = re.compile(r"\^([A-Za-z0-9_-]+)(?![?*{])")
+"""What every name begins with that fits a pattern."""
 _COUNTS = re.compile(r"\{(\d{1,4})")
 _URI = r"^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+$"
 _OF_KIND: dict[str, frozenset[str]] = {
@@ -166,7 +173,7 @@ class _Narrowing:
         if "const" in schema or "enum" in schema:
             return _values(schema, place)
         if not kinds:
-            return self._string({"type": "string"}) if self._bounded else schema
+            return self._string({"type": "string"}, place) if self._bounded else schema
         numeric = [kind for kind in kinds if kind in {"number", "integer"}]
         others = [kind for kind in kinds if kind not in numeric]
         options = narrowed_numbers(schema, place, whole="number" not in numeric) if numeric else []
@@ -183,12 +190,13 @@ class _Narrowing:
             kept |= self._array({name: schema[name] for name in _OF_ARRAY if name in schema}, place, level)
         if "string" not in kinds:
             return kept
-        return self._string(kept | {name: schema[name] for name in _OF_KIND["string"] if name in schema})
+        return self._string(kept | {name: schema[name] for name in _OF_KIND["string"] if name in schema}, place)
 
     def _object(self, schema: dict[str, Any], place: str, level: int) -> dict[str, Any]:
         """Closed, unless its names are free: then they are held to a pattern, and some are enough."""
         properties, required = dict(schema.get("properties", {})), schema.get("required", [])
         others = schema.get("additionalProperties", True)
+        _check_names_apart(properties, required, schema.get("patternProperties", {}), place)
         properties |= {name: others for name in required if name not in properties}
         patterns = schema.get("patternProperties") or ({} if others in (True, False, {}) else {_NAME: others})
         least, most = schema.get("minProperties", 0), schema.get("maxProperties")
@@ -215,6 +223,10 @@ class _Narrowing:
         kept = dict(schema)
         places = self._each(schema.get("prefixItems", []), f"{place}.prefixItems", level)
         least, most = schema.get("minItems", 0), schema.get("maxItems")
+        if least > _MOST_ITEMS:
+            raise unheld(f"{place}.minItems", f"more than {_MOST_ITEMS} items")
+        if most is not None and most > _MOST_ITEMS:
+            most = kept["maxItems"] = _MOST_ITEMS
         if places:
             filled = next((number for number, one in enumerate(places) if one is False), len(places))
             kept["prefixItems"] = places
@@ -227,8 +239,10 @@ class _Narrowing:
             kept["maxItems"] = max(ITEMS, least)
         return kept
 
-    def _string(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def _string(self, schema: dict[str, Any], place: str) -> dict[str, Any]:
         kept = dict(schema)
+        if len(kept.get("pattern", "")) > _MOST_PATTERN_CHARS:
+            raise unheld(f"{place}.pattern", f"patterns of more than {_MOST_PATTERN_CHARS} characters")
         form = kept.get("format")
         if form not in _FORMATS:
             kept.pop("format", None)
@@ -256,6 +270,8 @@ def _asserting(schema: Any, place: str) -> Any:
         if name in schema and schema[name] != nothing:
             raise unheld(f"{place}.{name}")
     kept = {name: value for name, value in schema.items() if name in _HELD}
+    if isinstance(kept.get("type"), list):
+        kept["type"] = _kinds_of(schema, place)
     if isinstance(kept.get("items"), list):
         kept["prefixItems"] = kept["items"]
         kept["items"] = schema.get("additionalItems", True)
@@ -269,7 +285,25 @@ def _kinds_of(schema: dict[str, Any], place: str) -> list[str]:
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     if not all(isinstance(kind, str) and kind in _OF_KIND for kind in kinds):
         raise InvalidRequest(f"{place}.type: must be of {', '.join(_OF_KIND)}")
-    return kinds
+    return [*dict.fromkeys(kinds)]
+
+
+def _check_names_apart(properties: dict[str, Any], required: list[str], patterns: dict[str, Any], place: str) -> None:
+    """Raise `InvalidRequest` where a pattern may say something of a name that stands beside it, or there are many.
+
+    Whether it does is not tried: a pattern can be made to take for ever.
+    """
+    if len(patterns) > _MOST_PATTERNS:
+        raise unheld(f"{place}.patternProperties", f"more than {_MOST_PATTERNS} patterns of names")
+    unnamed = sorted({*required} - {*properties})
+    names = sorted({*required, *properties})
+    for pattern, schema in patterns.items():
+        told = unnamed if schema in (True, {}) else names
+        begun = None if "|" in pattern else _LITERAL.match(pattern)
+        beginning = begun[1] if begun else ""
+        at = bisect_left(told, beginning)
+        if at < len(told) and told[at].startswith(beginning):
+            raise unheld(f"{place}.patternProperties", "a pattern that a name beside it may fit")
 
 
 def _values(schema: dict[str, Any], place: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class References:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._circular: dict[str, bool] = {}
+        self._next: dict[str, frozenset[str]] = {}
 
     def target(self, reference: str) -> Any:
         """The schema that it points to. Raises `LookupError` for one that is elsewhere, or nowhere."""
@@ -41,11 +42,19 @@ class References:
         reached = set[str]()
         waiting = [reference]
         while waiting:
-            for found in _references_in(self.target(waiting.pop())):
-                if found not in reached:
-                    reached.add(found)
-                    waiting.append(found)
+            found = self._following(waiting.pop()) - reached
+            reached |= found
+            waiting += found
         return reached
+
+    def _following(self, reference: str) -> frozenset[str]:
+        """The references in its target; none where there is no target, for whoever gets there to say so."""
+        if reference not in self._next:
+            try:
+                self._next[reference] = frozenset(_references_in(self.target(reference)))
+            except LookupError:
+                self._next[reference] = frozenset()
+        return self._next[reference]
 
 
 def _references_in(schema: Any) -> Iterator[str]:

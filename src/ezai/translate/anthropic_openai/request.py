@@ -30,6 +30,7 @@ from ezai.translate.anthropic_openai.tools import (
     offered_tools,
     schema_of,
     takes_short_ids,
+    wants_signatures,
 )
 from ezai.translate.anthropic_openai.turns import ChatMessage, chat_messages
 from ezai.translate.base import UpstreamFacts
@@ -38,6 +39,8 @@ from ezai.translate.terms import AnswerTerms, Thinking
 _CHARS_A_TOKEN = 1
 """In a forced call: less than a model's own tokens hold, so that the call is whole before they have run out."""
 _OUTPUT_PLACE = "output_config.format.schema"
+_MOST_TOKENS = 2**31 - 1
+"""More is no number to servers that count in 32 bits."""
 _LOW_BUDGET, _MEDIUM_BUDGET = 4_000, 16_000
 _REFUSED = {
     "mcp_servers": "MCP servers are connected to by Anthropic upstreams alone",
@@ -57,7 +60,9 @@ class ChatRequest:
         self._conversation = conversation
         self._facts = facts
         self._max_tokens = max_tokens
-        self._names = ToolNames(short_ids=facts.is_llama_cpp or takes_short_ids(model))
+        self._names = ToolNames(
+            short_ids=facts.is_llama_cpp or takes_short_ids(model), signatures=wants_signatures(model)
+        )
         tools = offered_tools(conversation)
         check_choice(conversation.tool_choice, tools)
         self._called: Sequence[Tool] = forced(conversation.tool_choice, tools) if facts.is_llama_cpp else ()
@@ -201,7 +206,7 @@ class ChatRequest:
 
     def _limit(self) -> dict[str, Any]:
         """0 asks to warm the cache; no upstream generates nothing."""
-        limit = max(1, self._max_tokens)
+        limit = min(max(1, self._max_tokens), _MOST_TOKENS)
         if self._facts.max_output is not None:
             limit = min(limit, self._facts.max_output)
         return {"max_completion_tokens" if self._facts.is_openai else "max_tokens": limit}

@@ -75,9 +75,10 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Any:
 
 
 def _closes(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether `one` says something of properties that it does not name, and the other names some."""
+    """Whether `one` says something of properties that it does not name, and the other names some, or a pattern."""
     named, others = set(one.get("properties", ())), set(other.get("properties", ()))
-    return one.get("additionalProperties", True) is not True and not others <= named
+    names_none = others <= named and other.get("patternProperties") in (None, {}, one.get("patternProperties"))
+    return one.get("additionalProperties", True) is not True and not names_none
 
 
 def _value(name: str, one: Any, other: Any) -> Any:
@@ -86,7 +87,7 @@ def _value(name: str, one: Any, other: Any) -> Any:
             shared = {key: {"allOf": [one[key], other[key]]} for key in one if key in other and one[key] != other[key]}
             return {**one, **other, **shared}
         case "required":
-            return [*one, *(key for key in other if key not in one)]
+            return [*dict.fromkeys([*one, *other])]
         case "type":
             kinds = _kinds(one, other)
             return [*kinds, *(kind for kind in _kinds(other, one) if kind not in kinds)]

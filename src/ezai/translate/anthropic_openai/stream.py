@@ -45,8 +45,6 @@ from ezai.translate.terms import AnswerTerms, Thinking
 
 _CUT = frozenset({"length", "content_filter"})
 """The finish reasons after which a call may be left in the middle, as the hosted API leaves it."""
-
-
 _FAILED = frozenset({"abort", "error"})
 """The finish reasons of an answer that is none: vLLM's, and OpenRouter's where it does not say more."""
 
@@ -282,12 +280,11 @@ class MessagesFromChat:
 
     def _finish_content(self) -> None:
         if self._held is not None:
-            self._held.end()
-        cut = self.cut_short or self._finish_reason in _CUT
+            self._held.end(cut=self._is_cut)
         self._settle_text()
         if self._called is not None:
-            self._called.end(cut=cut)
-        self._calls.end(cut=cut)
+            self._called.end(cut=self._is_cut)
+        self._calls.end(cut=self._is_cut)
         self._blocks.finish()
 
     # What is emitted beside the blocks.
@@ -305,7 +302,8 @@ class MessagesFromChat:
 
     def _end(self) -> None:
         self._over = True
-        self._halves.end()
+        if not self._is_cut:
+            self._halves.end()
         if not self._started:
             self._start_message(chunks.ChatChunk())
         self._finish_content()
@@ -331,6 +329,11 @@ class MessagesFromChat:
         if self._named_stop is not None:
             return "stop_sequence", self._named_stop
         return "end_turn", None
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether what came last may be in the middle of something."""
+        return self.cut_short or self._finish_reason in _CUT
 
     @property
     def _stop_sequence(self) -> str | None:

@@ -23,8 +23,10 @@ from ezai.protocol.anthropic.conversation import (
 )
 from ezai.translate.anthropic_openai.builtin_tools import BUILT_IN
 from ezai.translate.anthropic_openai.schemas import is_strict, read_schema
+from ezai.translate.anthropic_openai.signed_ids import parted_id
 
 NO_CALLS = {"tool_choice": "none"}
+_NO_SIGNATURE = "skip_thought_signature_validator"
 MAX_NAME = 64  # of an OpenAI function; Messages has 128
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
@@ -51,10 +53,12 @@ class ToolNames:
     """Names, and ids of calls, that both sides can say: others are changed, the same way each time.
 
     `short_ids`: the upstream's chat template may take ids of nine letters and digits alone, as Mistral's do.
+    `signatures`: it wants its signatures back with its calls, as Gemini does.
     """
 
-    def __init__(self, *, short_ids: bool = False) -> None:
+    def __init__(self, *, short_ids: bool = False, signatures: bool = False) -> None:
         self._short_ids = short_ids
+        self._signatures = signatures
         self.changed: dict[str, str] = {}
         """The upstream's name to the client's, of those that differ."""
 
@@ -69,9 +73,29 @@ class ToolNames:
 
     def id_of(self, call_id: str) -> str:
         """The upstream's id for a call of the conversation. What comes from it is never looked up by such an id."""
+        call_id, _ = parted_id(call_id)
         if not self._short_ids or _SHORT_ID.fullmatch(call_id):
             return call_id
         return hashlib.sha256(call_id.encode()).hexdigest()[:9]
+
+    def signatures_of(self, call_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The signatures that the ids of one turn's calls carry, as members of the calls; none for who knows of none.
+
+        Where none of them carries one, because another model made the calls, the first has Gemini's word for that.
+        """
+        signatures = [parted_id(call_id)[1] if self._signatures else "" for call_id in call_ids]
+        if self._signatures and not any(signatures):
+            signatures[0] = _NO_SIGNATURE
+        return [_signed(signature) if signature else {} for signature in signatures]
+
+
+def _signed(signature: str) -> dict[str, Any]:
+    return {"extra_content": {"google": {"thought_signature": signature}}}
+
+
+def wants_signatures(model: str) -> bool:
+    """Whether a model, by its name, is one that refuses its calls without the signatures that they came with."""
+    return "gemini" in model.lower()
 
 
 def takes_short_ids(model: str) -> bool:

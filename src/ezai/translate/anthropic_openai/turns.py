@@ -8,6 +8,7 @@ hold is refused under the name of its field.
 from __future__ import annotations
 
 import binascii
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -35,12 +36,16 @@ from ezai.protocol.anthropic.conversation import (
     ToolUseBlock,
     Url,
 )
+from ezai.translate.anthropic_openai.signed_ids import parted_id
 from ezai.translate.anthropic_openai.tools import ToolNames
 from ezai.translate.base import MidSystem, UpstreamFacts
-from ezai.translate.signatures import verified_field
+from ezai.translate.signatures import REASONING, REASONING_CONTENT, REASONING_DETAILS, verified_field
 
 BILLING = "x-anthropic-billing-header:"
 """How Claude Code's note to the hosted API's accounting begins: it differs each time, and would spoil every cache."""
+
+_GIVEN_BACK = {REASONING_CONTENT: REASONING_CONTENT, REASONING: REASONING, REASONING_DETAILS: REASONING}
+"""The field that reasoning goes back in, by the one that it came in: OpenRouter takes its details as text too."""
 
 ChatMessage = dict[str, Any]
 Part = dict[str, Any]
@@ -80,15 +85,15 @@ class _Writer:
 
     def messages(self) -> list[ChatMessage]:
         turns = self._turns()
+        last = f"messages.{len(self._conversation.messages) - 1}"
         if turns[-1].role == "assistant" and not self._facts.takes_prefill:
-            last = len(self._conversation.messages) - 1
-            raise InvalidRequest(
-                f"messages.{last}: the upstream of this model cannot go on with an answer; end with user"
-            )
+            raise InvalidRequest(f"{last}: the upstream of this model cannot go on with an answer; end with user")
         loop = _loop_start(turns)
         written: list[ChatMessage] = []
         for number, turn in enumerate(turns):
             written += self._user(turn) if turn.role != "assistant" else self._assistant(turn, in_loop=number > loop)
+        if self._calls:
+            raise InvalidRequest(f"{last}: no tool_result answers the tool_use {', '.join(sorted(self._calls))}")
         return [*self._system(), *written, *self._take_notes()]
 
     # Turns.
@@ -152,11 +157,11 @@ class _Writer:
 
     def _check_answered(self, turn: Turn) -> None:
         """Each call of the turn before has one result, which is what every upstream wants."""
-        answered = [block.tool_use_id for block in turn.all(ToolResultBlock)]
+        answered = Counter(block.tool_use_id for block in turn.all(ToolResultBlock))
         place = turn.blocks[0].place.rpartition(".")[0] if turn.blocks else "messages"
-        if missing := self._calls - set(answered):
+        if missing := self._calls - answered.keys():
             raise InvalidRequest(f"{place}: no tool_result answers the tool_use {', '.join(sorted(missing))}")
-        if twice := {one for one in answered if answered.count(one) > 1}:
+        if twice := {one for one, times in answered.items() if times > 1}:
             raise InvalidRequest(f"{place}: more than one tool_result answers the tool_use {', '.join(sorted(twice))}")
 
     def _take_notes(self) -> list[ChatMessage]:
@@ -179,7 +184,8 @@ class _Writer:
                 shown += [made] if made["type"] != "text" else []
         text = ("Error: " if block.is_error else "") + _joined(texts)
         if not self._facts.takes_tools:
-            return [], [_text(f'<tool_result id="{block.tool_use_id}">\n{text}\n</tool_result>'), *shown]
+            call_id, _ = parted_id(block.tool_use_id)
+            return [], [_text(f'<tool_result id="{call_id}">\n{text}\n</tool_result>'), *shown]
         answered = self._names.id_of(block.tool_use_id)
         return [{"role": "tool", "tool_call_id": answered, "content": text}], shown
 
@@ -243,12 +249,14 @@ class _Writer:
                 raise InvalidRequest(f"{place}.type: {_type(block)} has no place in an assistant's message")
         text = "".join(block.text for block in turn.all(TextBlock))
         calls: list[ToolUseBlock] = turn.all(ToolUseBlock)
-        self._calls = frozenset(call.id for call in calls)
+        self._calls = _ids(turn)
         if calls and not self._facts.takes_tools:
             text = "\n".join(filter(None, [text, *map(_call_in_text, calls)]))
         message: ChatMessage = {"role": "assistant", "content": text or None}
         if calls and self._facts.takes_tools:
-            message["tool_calls"] = [self._call(call, place) for place, call in _calls(turn)]
+            signatures = self._names.signatures_of([call.id for call in calls])
+            written = (self._call(call, place) for place, call in _calls(turn))
+            message["tool_calls"] = [call | extra for call, extra in zip(written, signatures, strict=True)]
         yield message | (self._reasoning(turn) if in_loop else {})
 
     def _call(self, call: ToolUseBlock, place: str) -> dict[str, Any]:
@@ -265,8 +273,8 @@ class _Writer:
         """What the model thought between its calls goes back where it came from; some models lose the thread else."""
         fields: dict[str, str] = {}
         for block in turn.all(ThinkingBlock):
-            name = verified_field(self._facts.signing_key, block.thinking, block.signature)
-            if name in {"reasoning_content", "reasoning"} and block.thinking:
+            field = verified_field(self._facts.signing_key, block.thinking, block.signature)
+            if (name := _GIVEN_BACK.get(field or "")) and block.thinking:
                 fields[name] = fields.get(name, "") + block.thinking
         return fields
 
@@ -288,6 +296,18 @@ def _loop_start(turns: Sequence[Turn]) -> int:
     """The number of the last turn in which the user said something: behind it stand calls and their results."""
     said = [n for n, turn in enumerate(turns) if turn.role == "user" and not turn.all(ToolResultBlock)]
     return said[-1] if said else -1
+
+
+def _ids(turn: Turn) -> frozenset[str]:
+    """Of its calls: each of its own, so that a result can name it."""
+    ids: set[str] = set()
+    for place, call in _calls(turn):
+        if not call.name:
+            raise InvalidRequest(f"{place}.name: must not be empty")
+        if not call.id or call.id in ids:
+            raise InvalidRequest(f"{place}.id: must be an id that no other tool_use of the message has")
+        ids.add(call.id)
+    return frozenset(ids)
 
 
 def _calls(turn: Turn) -> Iterator[tuple[str, ToolUseBlock]]:
