@@ -128,8 +128,11 @@ def test_an_address_that_others_reach_needs_a_key(looked: Looked) -> None:
     assert looked()["keys"].state is State.NOTE
 
 
-def test_an_address_that_is_taken_is_trouble_unless_it_is_ours(looked: Looked, tmp_path: Path) -> None:
-    with bind("127.0.0.1", 0) as taken:
+def test_an_address_that_is_taken_is_trouble_unless_it_is_ours(
+    looked: Looked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bind("127.0.0.1", 0) as taken, monkeypatch.context() as patch:
+        patch.setattr("ezai.cli.check_machine.ASK_S", 0.1)
         taken.listen()
         found = looked(server=ServerConfig(port=taken.getsockname()[1]))
         taken.close()
@@ -253,6 +256,34 @@ def test_an_upstream_that_is_silent_is_trouble(monkeypatch: pytest.MonkeyPatch) 
     finding, _ = asked_of_a_mock("tokens=3,stall_after=0", anthropic, to("a"))
     assert finding.state is State.TROUBLE
     assert "took longer than 0.01 s" in finding.found
+
+
+@pytest.mark.parametrize(("make", "name"), [(anthropic, "a"), (openai, "o")])
+def test_an_upstream_that_accepts_and_never_speaks_is_trouble_where_its_list_is_wanted(
+    make: Callable[[str], UpstreamConfig], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ezai.cli.check_upstreams.PATIENCE_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        (finding,) = asked(make(f"http://127.0.0.1:{deaf.getsockname()[1]}"), routes=[to(name, "*")])
+    assert finding.state is State.TROUBLE
+    assert "took longer than 0.05 s" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "advice"),
+    [
+        ("status=402", "Settle the account"),
+        ("status=429", "quota"),
+        ("status=500", "fails by itself"),
+        ("status=529", "fails by itself"),
+        ("tokens=3,cut_after=3", "it broke off"),
+        ("status=400", "base_url, kind and model"),
+    ],
+)
+def test_each_trouble_has_its_own_advice(behaviour: str, advice: str) -> None:
+    finding, _ = asked_of_a_mock(behaviour, openai, to("o"))
+    assert finding.state is State.TROUBLE
+    assert advice in finding.advice
 
 
 def test_an_upstream_that_cannot_be_reached_is_trouble_and_says_why() -> None:

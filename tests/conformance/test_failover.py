@@ -45,7 +45,8 @@ FAILURES: dict[str, Script] = {
 
 def kind(name: str, url: str, chosen: str) -> UpstreamConfig:
     made = AnthropicUpstream if chosen == "anthropic" else OpenAIUpstream
-    return made(name=name, base_url=url, api_key=UPSTREAM_KEY, timeouts=TimeoutsConfig(response_headers=0.1))
+    # Long for a busy machine, and short for the silent one among the failures.
+    return made(name=name, base_url=url, api_key=UPSTREAM_KEY, timeouts=TimeoutsConfig(response_headers=0.6))
 
 
 def options(first: str, then: str | None = None, **fields: Any) -> Options:

@@ -15,26 +15,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 import uvloop
 
 from tests.conformance.gateway import STREAM
 from tests.gateway_process import GatewayProcess, child_pids, running_gateway
 from tests.pipeline.fakes import DONE, chunk
+from tests.pipeline.test_dialogues import CLOSE, DELTA, HI, OPEN, START, STOP
 from tests.raw_client import RawClient, raw_client
 from tests.server.test_edge import STREAMED
 from tests.store.records import rows
 from tests.upstreams.http.scripted import EOF, HOLD, Script, ScriptedServer, scripted_server
 
 WAIT_S = 90
-_WHOLE = chunk("Whole") + chunk(finish="stop") + DONE
-HELD: Script = [STREAM + chunk("Half"), HOLD, chunk(" of it") + chunk(finish="stop") + DONE, EOF]
-"""A stream that stands still after its first word until it is let go, and then ends well."""
-SHORT: Script = [
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-    b"%x\r\n%b\r\n0\r\n\r\n" % (len(_WHOLE), _WHOLE)
-]
-"""A whole stream at once, after which the upstream keeps its connection."""
 CLEAN_CLOSE = b"0\r\n\r\n"
+WORKERS = pytest.mark.parametrize(("workers", "wire"), [(1, "anthropic"), (2, "openai")])
+"""One process that serves and several, and both wires, which have nothing to do with it."""
+
+
+def anthropic_text(text: str) -> bytes:
+    return HI.replace(b'"Hi"', msgspec.json.encode(text))
+
+
+class Speech:
+    """How an upstream speaks on one wire: `held` is a stream that stands still after its first word until it is let
+    go, and then ends well; `short` a whole one at once, after which the upstream keeps its connection.
+    """
+
+    def __init__(self, before: bytes, text: Callable[[str], bytes], after: bytes) -> None:
+        whole = before + text("Whole") + after
+        self.held: Script = [STREAM + before + text("Half"), HOLD, text(" of it") + after, EOF]
+        self.short: Script = [
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            b"%x\r\n%b\r\n0\r\n\r\n" % (len(whole), whole)
+        ]
+
+
+SPEECH = {
+    "anthropic": Speech(START + OPEN, anthropic_text, CLOSE + DELTA + STOP),
+    "openai": Speech(b"", chunk, chunk(finish="stop") + DONE),
+}
 
 CONFIG = """
 [server]
@@ -45,7 +66,7 @@ drain = {drain_s}
 {limits}
 [[upstreams]]
 name = "up"
-kind = "openai"
+kind = "{wire}"
 base_url = "{url}"
 """
 
@@ -57,6 +78,7 @@ class Operated:
     gateway: GatewayProcess
     upstream: ScriptedServer
     config: Path
+    options: Mapping[str, Any]
     stack: AsyncExitStack
 
     @property
@@ -72,6 +94,10 @@ class Operated:
         """Change the configuration."""
         self.config.write_text(text)
 
+    def text(self, **changes: Any) -> str:
+        """The configuration that it was started with, but for these options of `config_text`."""
+        return config_text(self.upstream.url, **{**self.options, **changes})
+
     async def logged(self, message: str, *, times: int = 1, **fields: object) -> dict[str, Any]:
         """The line of that message and those fields, once it is there; or the last of so many."""
         return await asyncio.to_thread(self.gateway.wait_for_log, message, times=times, **fields)
@@ -82,6 +108,11 @@ class Operated:
     def worker_pids(self) -> list[int]:
         """Of the processes that serve, where they are not the one that was started."""
         return child_pids(self.gateway.pid)
+
+    @property
+    def speech(self) -> Speech:
+        """What its upstream can say."""
+        return SPEECH[self.options.get("wire", "openai")]
 
     # What clients do.
 
@@ -129,9 +160,16 @@ def told_draining(told: bytes) -> bool:
 
 
 def config_text(
-    url: str, *, workers: int = 1, drain_s: float = 3600, server: str = "", limits: str = "", more: str = ""
+    url: str,
+    *,
+    wire: str = "openai",
+    workers: int = 1,
+    drain_s: float = 3600,
+    server: str = "",
+    limits: str = "",
+    more: str = "",
 ) -> str:
-    return CONFIG.format(url=url, workers=workers, drain_s=drain_s, server=server, limits=limits) + more
+    return CONFIG.format(url=url, wire=wire, workers=workers, drain_s=drain_s, server=server, limits=limits) + more
 
 
 @asynccontextmanager
@@ -140,12 +178,12 @@ async def operated(
 ) -> AsyncIterator[Operated]:
     """A gateway that is ready; a test that has not ended it leaves nothing that runs."""
     async with scripted_server() as upstream, AsyncExitStack() as clients:
-        upstream.otherwise = lambda: HELD
         config = folder / "ezai.toml"
         config.write_text(config_text(upstream.url, **options))
         processes = running_gateway(config, prefix=prefix, **{**(environ or {}), "EZAI_DATA_DIR": str(folder)})
         gateway = await asyncio.to_thread(processes.__enter__)
-        operated = Operated(gateway, upstream, config, clients)
+        operated = Operated(gateway, upstream, config, options, clients)
+        upstream.otherwise = lambda: operated.speech.held
         try:
             yield operated
             await clients.aclose()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.operated import Operated, config_text, finished, operate
+from tests.faults.operated import Operated, finished, operate
 from tests.model_fixture import ensure_model
 from tests.models.retemplated import retemplate
 from tests.raw_client import RawClient, request
@@ -33,13 +33,19 @@ targets = [{{ upstream = "local" }}]
 model = "*"
 targets = [{{ upstream = "up" }}]
 """
-ENDLESS = request(
-    model="claude-local",
-    max_tokens=250,
-    temperature=0,
-    stream=True,
-    messages=[{"role": "user", "content": "Write the numbers from 1 to 5000, separated by commas."}],
-)
+
+
+def counting(max_tokens: int) -> bytes:
+    """Asks for a stream that takes a while."""
+    return request(
+        model="claude-local",
+        max_tokens=max_tokens,
+        temperature=0,
+        stream=True,
+        messages=[{"role": "user", "content": "Write the numbers from 1 to 5000, separated by commas."}],
+    )
+
+
 SHORT_ONE = request(model="claude-local", max_tokens=2, temperature=0)
 OTHER = request(model="other", stream=True)
 
@@ -63,19 +69,20 @@ async def begun(gateway: Operated, ask: bytes, sign: bytes) -> RawClient:
 
 
 WAYS = [
-    pytest.param(signal.SIGSEGV, 1, id="SIGSEGV"),
-    pytest.param(signal.SIGABRT, 1, id="SIGABRT-as-out-of-memory"),
-    pytest.param(signal.SIGSTOP, 1, id="SIGSTOP"),
-    pytest.param(signal.SIGKILL, 2, id="SIGKILL-two-workers"),
+    pytest.param(signal.SIGSEGV, 1, "openai", id="SIGSEGV"),
+    pytest.param(signal.SIGABRT, 1, "anthropic", id="SIGABRT-as-out-of-memory"),
+    pytest.param(signal.SIGSTOP, 1, "openai", id="SIGSTOP"),
+    pytest.param(signal.SIGKILL, 2, "anthropic", id="SIGKILL-two-workers"),
 ]
+"""How it dies, how many workers there are, and the wire of the other upstream; the model has one of its own."""
 
 
-@pytest.mark.parametrize(("number", "workers"), WAYS)
+@pytest.mark.parametrize(("number", "workers", "wire"), WAYS)
 def test_row_s12_its_streams_are_told_others_go_on_and_it_comes_back(
-    number: signal.Signals, workers: int, tmp_path: Path
+    number: signal.Signals, workers: int, wire: str, tmp_path: Path
 ) -> None:
     async def test(gateway: Operated) -> None:
-        streams = [await begun(gateway, ENDLESS, b"content_block_delta")]
+        streams = [await begun(gateway, counting(250), b"content_block_delta")]
         others = [await begun(gateway, OTHER, b'"Half"') for _ in range(4)]
         killed = model_pid(gateway)
         os.kill(killed, number)
@@ -94,7 +101,7 @@ def test_row_s12_its_streams_are_told_others_go_on_and_it_comes_back(
         for client in others:
             assert finished(await client.rest_or_cut())
 
-    operate(test, tmp_path, workers=workers, more=local(ensure_model()))
+    operate(test, tmp_path, workers=workers, wire=wire, more=local(ensure_model()))
 
 
 def cut(model: Path, copy: Path) -> None:
@@ -117,7 +124,7 @@ def test_row_s12_a_bad_file_is_refused_and_the_model_that_runs_goes_on(spoil: ob
 
     async def test(gateway: Operated) -> None:
         before = model_pid(gateway)
-        gateway.write(config_text(gateway.upstream.url, more=local(bad)))
+        gateway.write(gateway.text(more=local(bad)))
         gateway.send(signal.SIGHUP)
         line = await gateway.logged("the configuration was not reloaded, the former one stays")
         assert "model" in line["reason"]
@@ -142,7 +149,7 @@ def test_row_s12_a_template_of_a_model_runs_nothing(template: str, tmp_path: Pat
     retemplate(model, hostile, template % touched)
 
     async def test(gateway: Operated) -> None:
-        gateway.write(config_text(gateway.upstream.url, more=local(hostile)))
+        gateway.write(gateway.text(more=local(hostile)))
         gateway.send(signal.SIGHUP)
         await asyncio.to_thread(gateway.gateway.wait_for_text, '"the configuration was ')  # taken, or not
         client = await gateway.client()
@@ -166,8 +173,8 @@ def test_a_reload_starts_the_new_model_beside_the_old_one(workers: int, tmp_path
     async def test(gateway: Operated) -> None:
         before = model_pid(gateway)
         old = gateway.stack.enter_context(watched(before))
-        stream = await begun(gateway, ENDLESS, b"content_block_delta")
-        gateway.write(config_text(gateway.upstream.url, workers=workers, more=local(model, context=256)))
+        stream = await begun(gateway, counting(120), b"content_block_delta")
+        gateway.write(gateway.text(more=local(model, context=256)))
         gateway.send(signal.SIGHUP)
         await gateway.logged("the configuration was reloaded")
         for _ in range(6):

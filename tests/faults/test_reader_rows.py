@@ -23,21 +23,23 @@ from tests.server.test_edge import STREAMED
 
 KIB, MIB = 1024, 1024 * 1024
 SMALL_BUFFER_BYTES = 4 * KIB
-TOKENS, TOKEN_BYTES = 3_200, 16 * KIB
-"""50 MiB: more than all buffers between the mock and a client hold."""
-LONG = f"tokens={TOKENS},token_bytes={TOKEN_BYTES}"
-IN_BETWEEN_BYTES = 20 * MIB
-"""What all buffers between the mock and a client hold: two connections of up to 10 MiB in the kernel, and ours."""
+TOKEN_BYTES = 16 * KIB
+TOKENS, TOKENS_OF_THE_ROW = 1_536, 3_200
+"""24 MiB, more than all buffers between the mock and a client hold; and the row's 50 MiB."""
+IN_BETWEEN_BYTES = 16 * MIB
+"""What all of them hold: for each of two connections up to 4 MiB at the sender (`tcp_wmem`), less at the reader, and
+ours.
+"""
 STALLED = "reader_stalled"
 LIMITS = LimitsConfig(queue_kib=64)
 
 
 @asynccontextmanager
-async def stopped_reader(row: Row, behaviour: str = LONG) -> AsyncIterator[RawClient]:
+async def stopped_reader(row: Row, tokens: int = TOKENS) -> AsyncIterator[RawClient]:
     """A client that has the head of its answer, and reads no more."""
-    row.mock.behave(behaviour)
+    row.mock.behave(f"tokens={tokens},token_bytes={TOKEN_BYTES}")
     async with raw_client(row.url, receive_buffer_bytes=SMALL_BUFFER_BYTES) as client:
-        client.send(request(stream=True, max_tokens=TOKENS))
+        client.send(request(stream=True, max_tokens=tokens))
         await client.head()
         client.stop_reading()
         yield client
@@ -56,11 +58,12 @@ async def blocked(row: Row) -> int:
 # C3: a slow reader.
 
 
-def test_c3_a_slow_reader_gets_all_of_it_and_its_upstream_waits(rows: Rows) -> None:
+@pytest.mark.parametrize("tokens", [TOKENS, pytest.param(TOKENS_OF_THE_ROW, marks=pytest.mark.full)])
+def test_c3_a_slow_reader_gets_all_of_it_and_its_upstream_waits(tokens: int, rows: Rows) -> None:
     async def test(row: Row) -> None:
-        async with stopped_reader(row) as client:
+        async with stopped_reader(row, tokens) as client:
             first = await blocked(row)
-            assert first < IN_BETWEEN_BYTES < TOKENS * TOKEN_BYTES, "the rest is still the upstream's"
+            assert first < IN_BETWEEN_BYTES < tokens * TOKEN_BYTES, "the rest is still the upstream's"
             decoder, frames, received = SseDecoder(), list[bytes](), 0
             client.read_again()
             while part := await client.chunk():
@@ -69,7 +72,7 @@ def test_c3_a_slow_reader_gets_all_of_it_and_its_upstream_waits(rows: Rows) -> N
                 assert row.record.written_bytes < received + IN_BETWEEN_BYTES, "never more than that ahead of it"
             events = legal_events(b"".join(frames))
         words = [event.payload["delta"]["text"].split()[0] for event in events if event.kind == "content_block_delta"]
-        assert words == [str(number) for number in range(TOKENS)], "nothing lost, doubled or out of order"
+        assert words == [str(number) for number in range(tokens)], "nothing lost, doubled or out of order"
         row.ends(FINISHED)
         await row.serves()
 
@@ -157,7 +160,7 @@ async def flood(gateway: Operated, count: int, served: int) -> list[RawClient]:
     ],
 )
 def test_c16_as_many_as_may_be_are_served_and_all_others_told_so_at_once(
-    served: int, connections: int, count: int, tmp_path: Path
+    served: int, connections: int, count: int, wire: str, tmp_path: Path
 ) -> None:
     """Those above `streams`, and those above `connections`. Then there is room again."""
 
@@ -170,4 +173,4 @@ def test_c16_as_many_as_may_be_are_served_and_all_others_told_so_at_once(
                 client.close()
         assert gateway.causes() == {"finished": 2 * served}, "a refusal leaves no record"
 
-    operate(test, tmp_path, limits=f"streams = {served}\nconnections = {connections}")
+    operate(test, tmp_path, wire=wire, limits=f"streams = {served}\nconnections = {connections}")

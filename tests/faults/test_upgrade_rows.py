@@ -18,13 +18,12 @@ import httpx2
 import pytest
 
 from tests.conformance.gateway import request
-from tests.faults.operated import SHORT, Operated, config_text, finished, operate, rests
+from tests.faults.operated import WORKERS, Operated, config_text, finished, operate, rests
 from tests.gateway_process import clean_environment
 from tests.raw_client import RawClient, raw_client
 from tests.server.test_edge import STREAMED
 from tests.supervise.processes import watched
 
-WORKERS = pytest.mark.parametrize("workers", [1, 2])
 SERVES = "the new process serves; this one ends"
 ASKING = 8
 """Clients that ask all the time."""
@@ -97,11 +96,11 @@ async def end_well(gateway: Operated, streams: list[RawClient]) -> None:
 
 @WORKERS
 def test_row_d8_an_upgrade_under_load_fails_no_request(
-    workers: int, tmp_path: Path, record_property: Callable[[str, object], None]
+    workers: int, wire: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     async def test(gateway: Operated) -> None:
         streams = await gateway.streams(20)  # these last until the successor serves
-        gateway.upstream.otherwise = lambda: SHORT
+        gateway.upstream.otherwise = lambda: gateway.speech.short
         load = Load(gateway.url)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(load.run())
@@ -125,7 +124,7 @@ def test_row_d8_an_upgrade_under_load_fails_no_request(
         assert await gateway.exit_status() == 0
         assert gateway.causes() == {"finished": load.answered + 20}
 
-    operate(test, tmp_path, workers=workers)
+    operate(test, tmp_path, workers=workers, wire=wire)
 
 
 def test_a_successor_that_does_not_come_up_changes_nothing(tmp_path: Path) -> None:

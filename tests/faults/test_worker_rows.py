@@ -29,7 +29,7 @@ async def answered(gateway: Operated, ask: bytes) -> int:
         return (await client.answer()).status
 
 
-def test_row_d6_a_killed_worker_takes_its_own_streams_along_and_is_replaced(tmp_path: Path) -> None:
+def test_row_d6_a_killed_worker_takes_its_own_streams_along_and_is_replaced(wire: str, tmp_path: Path) -> None:
     async def test(gateway: Operated) -> None:
         clients = await gateway.streams(STREAMS)
         killed, other = gateway.worker_pids()
@@ -47,7 +47,7 @@ def test_row_d6_a_killed_worker_takes_its_own_streams_along_and_is_replaced(tmp_
             gateway.let_go()
             assert finished(await client.rest_or_cut())
 
-    operate(test, tmp_path, workers=2)
+    operate(test, tmp_path, workers=2, wire=wire)
 
 
 def test_row_d6_a_worker_is_back_within_two_seconds() -> None:

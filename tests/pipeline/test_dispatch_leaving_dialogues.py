@@ -113,20 +113,32 @@ def test_leaving_while_the_next_attempt_is_recorded(stream: bool) -> None:
 
 
 @both_kinds
-def test_leaving_while_the_end_of_the_former_is_recorded(stream: bool) -> None:
+@pytest.mark.parametrize("cause", ["client_left", "draining", "cancelled"])
+def test_leaving_while_the_end_of_the_former_is_recorded(cause: str, stream: bool) -> None:
+    """The next one is in the record by then, though nobody was asked: with it the request's own record ends."""
     with Dialogue(targets=[A, B], stream=stream) as talk:
         talk.ledger.held = True
         talk.upstream_refuses(500)
-        talk.ledger.held = False
         talk.ledger.let_go()
         talk.ledger.held = True
         talk._settle()
         assert [item.intent.upstream for item in talk.ledger.settlements] == ["a"]
-        talk.client_leaves()
+        if cause == "client_left":
+            talk.client_leaves()
+        elif cause == "draining":
+            talk.gateway_drains()
+        else:
+            talk.run.cancel()
+            talk._settle()
         talk.ledger.let_go()
         talk._settle()
         assert talk.asked == ["a"]
-        talk.tried(("a", "upstream_error"), ("b", "client_left"))
+        talk.tried(("a", "upstream_error"), ("b", "client_left" if cause == "cancelled" else cause))
+        if cause == "draining":
+            assert talk.client_gets_json(529)["error"]["details"]["error_code"] == cause
+        elif cause == "cancelled":
+            talk.run = talk.loop.create_task(_nothing())
+            talk._settle()
 
 
 @both_kinds

@@ -125,7 +125,6 @@ def test_when_every_breaker_is_open_the_client_is_told_for_how_long() -> None:
         request.begins()
     assert (caught.value.http_status, caught.value.error_type) == (529, "overloaded_error")
     assert (caught.value.retry_after_s, caught.value.error_code) == (1, "no_target_ready")
-    assert request.walk.attempts == 0
 
 
 def test_then_each_is_asked_once_a_second_all_the_same() -> None:
@@ -149,7 +148,6 @@ def test_targets_that_cool_down_are_left_alone() -> None:
 def test_contract_6_the_same_target_is_asked_again_and_then_the_next(error: RequestError) -> None:
     request = Request([A, B])
     assert met(request, error, error, error, error) == ["a", ("a", 0.5), ("a", 1.0), "b", "over"]
-    assert request.walk.attempts == MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize("error", [SILENT, CUT, status(500), status(401)], ids=["silent", "cut", "500", "401"])
@@ -385,7 +383,6 @@ def test_the_bounds_hold_whatever_happens(
         now += took_s
         current = asked_targets[-1]
         step = walk.onward(verdict, now, chance)
-        assert walk.attempts == len(asked_targets) + (step is not None)
         if verdict.elsewhere is Elsewhere.LARGER:
             too_small = max(too_small, current.context or 0, verdict.larger_than or 0)
         if step is None:

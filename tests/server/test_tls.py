@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import ssl
+import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,11 +17,12 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from ezai.config import LimitsConfig
 from ezai.errors import SetupError
-from ezai.server.listener import Listener
+from ezai.server.listener import MIN_REFUSED, Listener
 from ezai.server.tls import load_tls
 from tests.conformance.gateway import Options, Running, gateway, hello
-from tests.raw_client import RawClient
+from tests.raw_client import RawClient, raw_client
 from tests.server.certificates import NAME, Certificates
 from tests.server.http2.client import LEAVES, Http2Client
 from tests.server.test_edge import LOOPS, Run, Settlements, get, in_loop, post, settled
@@ -196,6 +200,98 @@ def test_a_reader_that_stops_makes_its_upstream_wait(run: Run, certificates: Cer
             await running.upstream.until(lambda: running.upstream.peers[0].writing_paused)
             client.reset()
             await running.upstream.until(lambda: running.upstream.peers[0].lost)
+
+    run(test())
+
+
+# Connections that say nothing.
+
+LIMIT = 4
+SILENT = LIMIT + MIN_REFUSED
+"""As many as there may be in all, with those that are told 529."""
+
+
+async def silent_ones(running: Running, stack: AsyncExitStack, count: int) -> list[RawClient]:
+    return [await stack.enter_async_context(raw_client(running.url)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("secured", [True, False], ids=["tls", "plain"])
+def test_c16_connections_that_say_nothing_are_bounded(secured: bool, run: Run, certificates: Certificates) -> None:
+    """Handshakes that never end count as any connection. Whoever is served goes on; then there is room again."""
+
+    async def test() -> None:
+        context = certificates.trusting("http/1.1") if secured else None
+
+        async def newcomer() -> RawClient:
+            _, made = await asyncio.get_running_loop().create_connection(
+                RawClient, "127.0.0.1", port_of(running), ssl=context, server_hostname=NAME if secured else None
+            )
+            return made
+
+        limits = LimitsConfig(connections=LIMIT)
+        chosen = Options(certificate=certificates.issue() if secured else None, limits=limits)
+        async with gateway(hello(), hello(), options=chosen) as running, AsyncExitStack() as stack:
+            served = await newcomer()
+            stack.callback(served.transport.abort)
+            silent = await silent_ones(running, stack, SILENT - 1)
+            (too_many,) = await silent_ones(running, stack, 1)
+            assert await too_many.rest() == b""
+            assert not any(client.is_hung_up for client in silent)
+            served.send(post())
+            assert (await served.answer()).status == 200
+            for client in silent:
+                client.close()
+            served.send(get("/healthz"))
+            await served.answer()
+            status = 0
+            while status != 200:
+                with suppress(OSError, AssertionError):  # it is still too early
+                    late = await newcomer()
+                    stack.callback(late.transport.abort)
+                    late.send(post())
+                    status = (await late.answer()).status
+                    late.close()
+
+    run(test())
+
+
+def test_stopping_does_not_wait_for_a_handshake(run: Run, certificates: Certificates) -> None:
+    async def test() -> None:
+        async with gateway(options=options(certificates)) as running:
+            _, client = await asyncio.get_running_loop().create_connection(RawClient, "127.0.0.1", port_of(running))
+            await asyncio.to_thread(serial_of, running, certificates.trusting())  # by now it was accepted
+        assert await client.rest() == b""
+        client.transport.abort()
+
+    run(test())
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks at /proc")
+def test_row_s9_with_no_descriptor_left_newcomers_wait_in_the_queue(run: Run, certificates: Certificates) -> None:
+    async def test() -> None:
+        context = certificates.trusting("http/1.1")
+        async with gateway(hello(), options=options(certificates)) as running, AsyncExitStack() as stack:
+            served = await connected(running, context, RawClient)
+            stack.callback(served.transport.abort)
+            waiting = [socket.socket() for _ in range(3)]
+            for client in waiting:
+                stack.callback(client.close)
+                client.setblocking(False)
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() - 1, hard))
+            try:
+                for client in waiting:
+                    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port_of(running)))
+                for _ in range(3):
+                    served.send(get("/healthz"))
+                    assert (await served.answer()).status == 200
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert (await asyncio.to_thread(serial_of, running, context)) != ""
 
     run(test())
 

@@ -44,12 +44,16 @@ def _check(parsed: argparse.Namespace) -> int:
         return 1
     start_logging("error", "text")
     where = parsed.config or os.environ.get("EZAI_CONFIG") or "no file, the defaults"
-    told = f"{where}: {len(config.upstreams)} upstreams, {len(config.routes)} routes"
+    told = f"{where}: {_counted(config.upstreams, 'upstream')}, {_counted(config.routes, 'route')}"
     findings = [ok("configuration", told), *look_around(config, os.environ)]
     with console.status("asking the upstreams"), asyncio.Runner(loop_factory=event_loop()) as runner:
         findings += runner.run(ask_upstreams(config))
     _print(console, findings)
     return int(any(finding.state is State.TROUBLE for finding in findings))
+
+
+def _counted(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _print(console: Console, findings: Sequence[Finding]) -> None:

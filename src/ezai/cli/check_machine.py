@@ -28,8 +28,7 @@ LITTLE_SPACE_BYTES = 64 * 1024 * 1024
 
 def look_around(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Everything that does not need an upstream."""
-    yield _address(config)
-    yield from _targets(config)
+    yield from _address(config)
     if config.server.tls_certificate:
         yield _certificate(config)
     yield _root_secret(config.data_dir, environ)
@@ -43,25 +42,23 @@ def look_around(config: Config, environ: Mapping[str, str]) -> Iterator[Finding]
     yield _files(config)
 
 
-def _address(config: Config) -> Finding:
+def _address(config: Config) -> Iterator[Finding]:
     host, port = config.server.host, config.server.port
     try:
         bind(host, port).close()
     except SetupError as error:
-        if _is_gateway(config):
-            return ok("address", f"a gateway answers at {host}:{port}")
-        return trouble("address", str(error), "Name another under [server], or stop what uses it.")
-    return ok("address", f"{host}:{port} is free" if port else f"any free port of {host}")
+        if _served(config, "/healthz") == b'{"status":"ok"}':
+            yield ok("address", f"a gateway answers at {host}:{port}")
+            yield from _targets(_served(config, "/metrics"))
+        else:
+            yield trouble("address", str(error), "Name another under [server], or stop what uses it.")
+    else:
+        yield ok("address", f"{host}:{port} is free" if port else f"any free port of {host}")
 
 
-def _is_gateway(config: Config) -> bool:
-    return _served(config, "/healthz") == b'{"status":"ok"}'
-
-
-def _targets(config: Config) -> Iterator[Finding]:
-    """Those that the gateway at this address leaves out now, as its metrics tell."""
-    page = _served(config, "/metrics") if config.server.port else b""
-    for told in _TARGET.finditer(page.decode("utf-8", "replace")):
+def _targets(metrics: bytes) -> Iterator[Finding]:
+    """Those that a running gateway leaves out now, as its metrics tell."""
+    for told in _TARGET.finditer(metrics.decode("utf-8", "replace")):
         labels = dict(_LABEL.findall(told[1]))
         if labels["state"] != "ready":
             place = f"{labels['upstream']} {labels['model']}".strip()

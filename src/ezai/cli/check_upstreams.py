@@ -26,7 +26,14 @@ from ezai.config import (
     TimeoutsConfig,
     UpstreamConfig,
 )
-from ezai.errors import RequestError, SetupError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
+from ezai.errors import (
+    RequestError,
+    SetupError,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamTruncated,
+    UpstreamUnreachable,
+)
 from ezai.models.reference import resolve
 from ezai.pipeline.ending import PING
 from ezai.pipeline.request import GatewayRequest
@@ -35,7 +42,7 @@ from ezai.pipeline.waiting import Waiter
 from ezai.policy.keys import Credentials, VirtualKey
 from ezai.policy.pricing import Tariff
 from ezai.policy.routing import matches
-from ezai.ports import AttemptIntent, AttemptSettlement, UpstreamRequest
+from ezai.ports import AttemptIntent, AttemptSettlement, Timeouts, Upstream, UpstreamRequest
 from ezai.protocol.anthropic.requests import read_request
 from ezai.protocol.end import End
 from ezai.supervise.embedded import EmbeddedChild, EmbeddedSettings
@@ -128,11 +135,23 @@ async def _choose(config: Config, item: UpstreamConfig, gateway: Gateway) -> Cho
 
 
 async def _listed(item: UpstreamConfig, gateway: Gateway) -> Sequence[str]:
-    """The models that the upstream lists; none where it has no list. Raises `RequestError` where it refuses us."""
-    is_anthropic = isinstance(item, AnthropicUpstream)
-    request = UpstreamRequest("GET", "/v1/models" if is_anthropic else "/models", [_ANTHROPIC_VERSION], b"")
+    """The models that the upstream lists; none where it has no list. Raises `RequestError` where it refuses us, or
+    does not answer in time.
+    """
     ports = gateway.data_plane.ports
-    exchange = await ports.upstreams[item.name].open(request, ports.timeouts[item.name])
+    timeouts = ports.timeouts[item.name]
+    try:
+        async with asyncio.timeout(timeouts.response_headers):
+            return await _list_of(
+                ports.upstreams[item.name], timeouts, is_anthropic=isinstance(item, AnthropicUpstream)
+            )
+    except TimeoutError:
+        raise UpstreamTimeout("response_headers", timeouts.response_headers) from None
+
+
+async def _list_of(upstream: Upstream, timeouts: Timeouts, *, is_anthropic: bool) -> Sequence[str]:
+    request = UpstreamRequest("GET", "/v1/models" if is_anthropic else "/models", [_ANTHROPIC_VERSION], b"")
+    exchange = await upstream.open(request, timeouts)
     try:
         if exchange.status in _CREDENTIAL_STATUSES:
             raise UpstreamRefused("", status=502, wire_type="api_error", upstream_status=exchange.status)
@@ -214,8 +233,16 @@ def _failure(subject: str, error: RequestError) -> Finding:
             return trouble(subject, error.message, "See whether it is overloaded, or still loads its model.")
         case UpstreamRefused(upstream_status=401 | 403 as status):
             return trouble(subject, f"it refuses the credential (status {status})", "Correct api_key, or auth.")
+        case UpstreamRefused(upstream_status=402):
+            return trouble(subject, error.message, "Settle the account there.")
         case UpstreamRefused(upstream_status=429):
             return trouble(subject, error.message, "Wait, or raise the quota there.")
+        case UpstreamRefused(upstream_status=int(status)) if status >= 500:
+            return trouble(
+                subject, f"{error.message} (status {status})", "It fails by itself: see its log or status page."
+            )
+        case UpstreamTruncated():
+            return trouble(subject, error.message, "See its log, and what stands between: it broke off.")
         case _:
             return trouble(subject, error.message, "See whether base_url, kind and model belong together.")
 

@@ -65,11 +65,6 @@ class Walk:
         self._too_small = -1.0
         self._takes = False
 
-    @property
-    def attempts(self) -> int:
-        """How many there were, the present one included."""
-        return self._attempts
-
     def first(self, now: float) -> Target:
         """Whom to ask first. Raises `NoTargetReady`, but not where the route has one target alone: that is asked
         whatever is known of it, since leaving it out would leave no answer at all.

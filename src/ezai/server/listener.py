@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 from ezai.server.body import Receive
 from ezai.server.edge import HEAD_RECEIPT_S, KEEP_ALIVE_S, EdgeProtocol, EdgeSettings
 from ezai.server.exchange import Scope, Send
+from ezai.server.tls_server import TlsServer
 
 if TYPE_CHECKING:
     import ssl
@@ -27,6 +28,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BACKLOG = 2048
 FLUSH_S = 1.0
+MIN_REFUSED = 16
+"""How many connections over their limit there may be at least, and half of the limit: these get an answer."""
 
 
 class Connection(Protocol):
@@ -68,7 +71,7 @@ class Listener:
         self.edge = edge
         """What the next connection is held to; those that are open keep what they began with."""
         self._clock = edge.clock
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsServer | None = None
         self._linger_s: int | None = None
         self._all_gone = asyncio.Event()
         self._date_second = 0
@@ -79,16 +82,11 @@ class Listener:
         logging.getLogger("uvicorn.error").propagate = True
         self.check(0)
         self._clock.watch(self)
-        tls = self.edge.tls
-        if tls is not None:
-            tls.sni_callback = self._show_certificate
-        self._server = await loop.create_server(
-            self._protocol,
-            sock=listening,
-            backlog=BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else HEAD_RECEIPT_S,
-        )
+        if self.edge.tls is None:
+            self._server = await loop.create_server(self._newcomer, sock=listening, backlog=BACKLOG)
+        else:
+            self._server = TlsServer(listening, self._protocol, self._tls, self._is_overrun, HEAD_RECEIPT_S)
+            self._server.start(BACKLOG)
 
     def retire(self, linger_s: int) -> None:
         """Accept no more connections, and end those that are open with their next answer.
@@ -113,6 +111,8 @@ class Listener:
         if self._server is None:
             return
         self._server.close()
+        if isinstance(self._server, TlsServer):
+            self._server.abort()
         for connection in self._connections():
             connection.shutdown()
         await self._gone(FLUSH_S)
@@ -125,20 +125,36 @@ class Listener:
         """The clock's tick: the date header of all answers, and the receipt of requests that are on their way."""
         for connection in self._connections():
             connection.check(now)
-        if self._linger_s is not None and not self._state.connections:
+        if isinstance(self._server, TlsServer):
+            self._server.resume()
+        if self._linger_s is not None and not self._state.connections and not self._handshakes():
             self._all_gone.set()
         second = int(self._clock.epoch())
         if second != self._date_second:
             self._date_second = second
             self._state.default_headers = [(b"date", formatdate(second, usegmt=True).encode())]
 
-    def _show_certificate(self, handshake: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
-        """Called in each handshake: the certificate of now, which may have been renewed since the start."""
-        if self.edge.tls is not None:
-            handshake.context = self.edge.tls
-
     def _connections(self) -> tuple[Connection, ...]:
         return cast("tuple[Connection, ...]", tuple(self._state.connections))
+
+    def _handshakes(self) -> set[asyncio.Task[None]]:
+        return self._server.handshakes if isinstance(self._server, TlsServer) else set()
+
+    def _is_overrun(self) -> bool:
+        """Whether there is no room even for telling a newcomer so.
+
+        Those over `connection_limit` are told 529. That takes a descriptor each, and descriptors are for upstreams too.
+        """
+        limit = self.edge.connection_limit
+        return len(self._state.connections) + len(self._handshakes()) >= limit + max(limit // 2, MIN_REFUSED)
+
+    def _tls(self) -> ssl.SSLContext:
+        """With the certificate of now, which may have been renewed since the start."""
+        assert self.edge.tls is not None, "[server] stays as it is"
+        return self.edge.tls
+
+    def _newcomer(self) -> asyncio.Protocol:
+        return HangUp() if self._is_overrun() else self._protocol()
 
     def _protocol(self) -> EdgeProtocol:
         connection = EdgeProtocol(self.edge, config=self._config, server_state=self._state, app_state={})
@@ -148,6 +164,13 @@ class Listener:
 
     async def _gone(self, timeout_s: float) -> None:
         """Wait until the answers that run are written and their tasks are done, for a bounded time."""
-        tasks = set(self._state.tasks)
+        tasks = set(self._state.tasks) | self._handshakes()
         if tasks:
             await asyncio.wait(tasks, timeout=timeout_s)
+
+
+class HangUp(asyncio.Protocol):
+    """Of a connection for which there is no room."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).abort()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-ENDING_S = 3.0
+ENDING_S = 2.0
 """How long streams may take to write their last event; a reader that takes none is cut."""
 
 
