@@ -326,6 +326,7 @@ def test_serve_does_not_bring_in(name: str, brought_in: set[str]) -> None:
     [
         "ezai.lab",
         "ezai.server.http2",
+        "ezai.server.pages",
         "ezai.cli.chat",
         "ezai.cli.models",
         "ezai.models.pull",

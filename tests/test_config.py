@@ -110,6 +110,7 @@ SECTION_KEYS = [
     ("server", "tls_certificate", "mine.pem"),
     ("server", "tls_key", "mine.key"),
     ("server", "http2", True),
+    ("server", "cors_origins", ["https://app.example.com"]),
     ("server", "strict_version", True),
     ("limits", "body_mib", 1),
     ("limits", "header_kib", 1),
@@ -144,6 +145,11 @@ def test_that_was_each_key() -> None:
     sections = {"server": ServerConfig, "limits": LimitsConfig, "log": LogConfig}
     there_are = {(name, key) for name, section in sections.items() for key in section.__struct_fields__}
     assert {(section, key) for section, key, _ in SECTION_KEYS} == there_are
+
+
+def test_an_origin_that_is_none_is_refused_by_its_place(refused: Refused) -> None:
+    error = refused('[server]\ncors_origins = ["https://app.example.com", "*"]')
+    assert error.key == "server.cors_origins[1]"
 
 
 @pytest.mark.parametrize("key", GOES_WITH)

@@ -25,6 +25,7 @@ from ezai.policy.pricing import Price, price_of
 from ezai.policy.retry_budget import RetryBudget
 from ezai.policy.routing import Route, Target, find_route
 from ezai.ports import KeyStore, Ledger, Ports, Timeouts
+from ezai.server.cors import Cors
 from ezai.server.dataplane import DataPlane, DataPlaneSettings
 from ezai.server.edge import EdgeSettings
 from ezai.server.models import ListedModel
@@ -41,6 +42,7 @@ from ezai.upstreams.target_states import TargetStates
 MIB = 1024 * 1024
 
 AnyUpstream = EmbeddedUpstream | AnthropicUpstream | OpenAIUpstream
+RenderPage = Callable[[], Awaitable[bytes]]
 RenderMetrics = Callable[[Metrics], Awaitable[bytes]]
 
 
@@ -134,15 +136,20 @@ def build(
     )
     models = tuple(_listed(routes, names, embedded))
     render = partial(render_metrics or _rendered_alone, metrics)
-    settings = DataPlaneSettings(
-        config.limits.body_mib * MIB, config.server.strict_version, models, render, CONTENT_TYPE
-    )
     edge = _edge(config, ports)
     registry.limit = config.limits.streams
-    data_plane = DataPlane(ports, registry, settings)
+    data_plane = DataPlane(ports, registry, _data_plane(config, models, render))
     target_states.configure(target for route in routes for target in route.targets)
     return Gateway(
         config, embedded, data_plane, edge, registry, clock, models, upstreams, prices, offload, metrics, target_states
+    )
+
+
+def _data_plane(config: Config, models: tuple[ListedModel, ...], render: RenderPage) -> DataPlaneSettings:
+    server = config.server
+    body_limit_bytes = config.limits.body_mib * MIB
+    return DataPlaneSettings(
+        body_limit_bytes, server.strict_version, models, render, CONTENT_TYPE, Cors(server.cors_origins)
     )
 
 
@@ -304,7 +311,7 @@ def _listed(routes: Sequence[Route], embedded_names: Mapping[str, str], embedded
     """Plain routes, under their display name; then the embedded model and those of targets, whose own names lead to
     them.
     """
-    listed = [ListedModel(route.model, route.display_name or route.model) for route in routes if route.is_plain]
+    listed = [_plain(route) for route in routes if route.is_plain]
     if embedded is not None:
         for upstream, name in embedded_names.items():
             if _leads_to(routes, name, upstream):
@@ -312,11 +319,17 @@ def _listed(routes: Sequence[Route], embedded_names: Mapping[str, str], embedded
     for route in routes:
         first = route.targets[0]
         if not route.is_plain and first.model is not None and _leads_to(routes, first.model, first.upstream):
-            listed.append(ListedModel(first.model, route.display_name or first.model))
+            name = route.display_name or first.model
+            listed.append(ListedModel(first.model, name, target=(first.upstream, first.model)))
     once: dict[str, ListedModel] = {}
     for model in listed:
         once.setdefault(model.id, model)
     return list(once.values())
+
+
+def _plain(route: Route) -> ListedModel:
+    first, name = route.targets[0], route.display_name or route.model
+    return ListedModel(route.model, name, target=(first.upstream, first.model or route.model))
 
 
 def _leads_to(routes: Sequence[Route], model: str, upstream: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ezai.errors import ConfigurationError
+from ezai.policy.origins import origin_problem
 from ezai.policy.walk import MAX_ATTEMPTS
 from ezai.protocol.validation import Kind, read_problem
 from ezai.upstreams.http.request import RequestWriter
@@ -50,6 +51,7 @@ class ServerConfig(_Section, frozen=True):
     tls_certificate: str = ""
     tls_key: str = ""
     http2: bool = False
+    cors_origins: list[str] = []
     strict_version: bool = False
 
 
@@ -225,9 +227,8 @@ def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
         try:
             return Path(chosen).expanduser().resolve(strict=False)
         except (OSError, RuntimeError, ValueError) as error:
-            raise ConfigurationError(
-                "environment", "EZAI_DATA_DIR", f"cannot be a directory: {error}", "Name another."
-            ) from None
+            problem = f"cannot be a directory: {error}"
+            raise ConfigurationError("environment", "EZAI_DATA_DIR", problem, "Name another.") from None
     from platformdirs import user_data_path
 
     path: Path = user_data_path("ezai", appauthor=False)
@@ -238,20 +239,17 @@ def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    where = str(path)
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise ConfigurationError(
-            str(path), "file", "does not exist", "Name a TOML file, or leave --config out."
-        ) from None
+        raise ConfigurationError(where, "file", "does not exist", "Name a TOML file, or leave --config out.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            str(path), "file", f"cannot be read ({error})", "Make it readable, in UTF-8."
-        ) from None
+        raise ConfigurationError(where, "file", f"cannot be read ({error})", "Make it readable, in UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(str(path), "file", f"is not TOML: {error}", "Mend that line.") from None
+        raise ConfigurationError(where, "file", f"is not TOML: {error}", "Mend that line.") from None
     except (RecursionError, ValueError):  # nested without end; a number of thousands of digits
-        raise ConfigurationError(str(path), "file", "is not TOML that anybody writes", "Mend it.") from None
+        raise ConfigurationError(where, "file", "is not TOML that anybody writes", "Mend it.") from None
 
 
 def _expanded(value: Any, environ: Mapping[str, str], where: str, key: str) -> Any:
@@ -338,13 +336,15 @@ def _refused(where: str, error: str) -> ConfigurationError:
 def _checked(config: Config, where: str) -> Config:
     if bool(config.server.tls_certificate) != bool(config.server.tls_key):
         raise ConfigurationError(where, "server", "has one of tls_certificate and tls_key", "Name both, or neither.")
+    for place, origin in enumerate(config.server.cors_origins):
+        if problem := origin_problem(origin):
+            raise ConfigurationError(where, f"server.cors_origins[{place}]", *problem)
     names = [upstream.name for upstream in config.upstreams]
     for place, upstream in enumerate(config.upstreams):
         key = f"upstreams[{place}]"
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", upstream.name):
-            raise ConfigurationError(
-                where, f"{key}.name", f"{upstream.name!r} is no name", "Use letters, digits, '.', '_' and '-'."
-            )
+            fix = "Use letters, digits, '.', '_' and '-'."
+            raise ConfigurationError(where, f"{key}.name", f"{upstream.name!r} is no name", fix)
         if names.index(upstream.name) != place:
             raise ConfigurationError(where, f"{key}.name", f"{upstream.name!r} is taken", "Give each its own name.")
         if not isinstance(upstream, EmbeddedUpstream):

@@ -101,7 +101,15 @@ def beside(*scripts: Script, options: Options | None = None) -> Iterator[Beside]
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_whoever_runs_this(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "EZAI_ADMIN_KEY", "EZAI_CONFIG"):
+    for name in (
+        "EZAI_URL",
+        "EZAI_API_KEY",
+        "ANTHROPIC_BASE_URL",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "EZAI_ADMIN_KEY",
+        "EZAI_CONFIG",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -114,7 +122,7 @@ def test_the_answer_is_printed_and_the_status_beside_it(capsys: Captured) -> Non
         assert gateway_.prompts() == [[("user", "Hi")]]
     out, err = capsys.readouterr()
     assert out == "Hello\nthere \U0001f600\n"
-    assert re.fullmatch(r"12 tokens in · 3 out · first token after \d+ ms( · \d+ tokens/s)?\n", err)
+    assert re.fullmatch(r"12 tokens in · 3 out · first token after \d+ ms( · \d+ tokens/s)? · \$0\n", err)
 
 
 def test_text_is_printed_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,8 +175,8 @@ def test_an_answer_that_broke_off_keeps_its_text(capsys: Captured) -> None:
         assert main(["chat", "--url", gateway_.url, "Hi"]) == 1
     out, err = capsys.readouterr()
     assert out == "Half an answer\n"
-    assert "ezai: the answer broke off: The upstream's stream ended" in err
-    assert re.search(r"tokens in · \d+ out · first token after", err)
+    assert "■ partial: the answer broke off: The upstream's stream ended" in err
+    assert re.search(r"tokens in · ~2 out · first token after", err)
 
 
 def test_a_gateway_that_goes_away_in_mid_answer(capsys: Captured) -> None:
@@ -224,12 +232,75 @@ def test_text_of_the_model_does_not_steer_the_terminal(capsys: Captured) -> None
     assert capsys.readouterr().out == "a[2Kbc\td\ne\n"
 
 
+def test_a_stopped_answer_says_what_it_counted() -> None:
+    script: Script = [STREAM + chunk("One") + chunk(" two") + chunk(" three"), HOLD]
+    with beside(script) as gateway_, chatting("--url", gateway_.url, "Hi") as process:
+        read_until(process, b"three")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert "· ~3 out ·" in err.decode()
+
+
+def test_an_answer_that_the_limit_ended_is_marked(capsys: Captured) -> None:
+    with beside(streamed(chunk("Half"), chunk(finish="length"), usage_chunk(12, 3), DONE)) as gateway_:
+        assert main(["chat", "--url", gateway_.url, "Hi"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "Half\n"
+    assert err.startswith("■ partial: the answer reached its limit of tokens\n12 tokens in · 3 out ·")
+
+
+def test_thinking_is_not_in_what_is_piped_on(capsys: Captured) -> None:
+    thought = chunk("Hm").replace(b'"content"', b'"reasoning_content"')
+    with beside(streamed(chunk(), thought, chunk("Hello"), chunk(finish="stop"), DONE)) as gateway_:
+        assert main(["chat", "--url", gateway_.url, "Hi"]) == 0
+    assert capsys.readouterr().out == "Hello\n"
+
+
+# Piped.
+
+
+def test_what_is_piped_in_is_one_prompt(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("One\n\nTwo\n"))
+    with beside(hello()) as gateway_:
+        assert main(["chat", "--url", gateway_.url]) == 0
+        assert gateway_.prompts() == [[("user", "One\n\nTwo\n")]]
+    assert capsys.readouterr().out == "Hello\n"
+
+
+@pytest.mark.parametrize("piped", ["", " \n"])
+def test_nothing_piped_in_is_nothing_to_ask(piped: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(piped))
+    assert main(["chat", "--url", "http://127.0.0.1:1"]) == 1
+    assert capsys.readouterr().err == "ezai: There is nothing to ask: give a PROMPT, or pipe one in.\n"
+
+
+def test_a_reader_that_has_read_enough_is_no_traceback() -> None:
+    script: Script = [STREAM + chunk("One"), HOLD, chunk(" two"), HOLD]
+    with beside(script) as gateway_, chatting("--url", gateway_.url, "Hi") as process:
+        read_until(process, b"One")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        gateway_.loop.call_soon_threadsafe(gateway_.running.upstream.peers[0].go)
+        assert process.wait(60) == 1
+        assert b"Traceback" not in process.stderr.read()
+        process.stdout = None  # nothing is left to communicate
+        gateway_.upstream_until(lambda: gateway_.running.upstream.peers[0].lost)
+
+
 # Where the gateway is, and the key.
 
 
 def test_the_url_of_the_sdks_variable(capsys: Captured) -> None:
     with beside(hello()) as gateway_:
         assert chat(None, None, None, "Hi", {"ANTHROPIC_BASE_URL": gateway_.url}) == 0
+    assert capsys.readouterr().out == "Hello\n"
+
+
+def test_the_url_of_ones_own_variable(capsys: Captured) -> None:
+    with beside(hello()) as gateway_:
+        environ = {"EZAI_URL": gateway_.url, "ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}
+        assert chat(None, None, None, "Hi", environ) == 0
     assert capsys.readouterr().out == "Hello\n"
 
 
@@ -249,6 +320,7 @@ def test_the_url_of_the_configuration(capsys: Captured, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "status"),
     [
+        ({"EZAI_API_KEY": "sk-one", "ANTHROPIC_API_KEY": "wrong"}, 0),
         ({"ANTHROPIC_API_KEY": "sk-one"}, 0),
         ({"ANTHROPIC_AUTH_TOKEN": "sk-one"}, 0),
         ({"EZAI_ADMIN_KEY": "sk-one"}, 0),
@@ -278,8 +350,15 @@ def test_a_missing_key_is_one_sentence(capsys: Captured) -> None:
 # A conversation.
 
 
+class Keyboard(io.StringIO):
+    """Somebody types these lines."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def converse(lines: str, monkeypatch: pytest.MonkeyPatch, *scripts: Script) -> tuple[int, list[list[tuple[str, str]]]]:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(lines))
+    monkeypatch.setattr(sys, "stdin", Keyboard(lines))
     with beside(*scripts) as gateway_:
         status = chat(None, gateway_.url, None, None, {})
         return status, gateway_.prompts()
@@ -291,7 +370,7 @@ def test_each_turn_sends_what_was_said_before(monkeypatch: pytest.MonkeyPatch, c
     one = [("user", "One")]
     assert prompts == [one, [*one, ("assistant", "First"), ("user", "Two")]]
     out, err = capsys.readouterr()
-    assert out == "> First\n> > Second\n> "
+    assert out == "> First\n> > Second\n> \n"
     assert err.startswith("Talking to small.")
     assert err.count("tokens in") == 2
 
@@ -341,7 +420,7 @@ def test_ctrl_c_keeps_the_text_and_stops_the_model() -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out) == (130, b"\n")
-        assert "[stopped]" in err.decode()
+        assert "■ partial: you stopped it" in err.decode()
         assert "Traceback" not in err.decode()
         gateway_.upstream_until(lambda: gateway_.running.upstream.peers[0].lost)
 
@@ -351,21 +430,5 @@ def test_ctrl_c_before_the_first_word() -> None:
         gateway_.upstream_until(lambda: len(gateway_.running.upstream.requests) == 1)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-        assert (process.returncode, out) == (130, b"\n")
-        assert "Traceback" not in err.decode()
+        assert (process.returncode, out, err.decode()) == (130, b"", "ezai: you stopped it\n")
         gateway_.upstream_until(lambda: gateway_.running.upstream.peers[0].lost)
-
-
-def test_ctrl_c_in_a_conversation_ends_the_answer_alone() -> None:
-    answer: Script = [STREAM + chunk("Whole") + chunk(finish="stop") + usage_chunk(1, 1) + DONE, EOF]
-    with beside([STREAM + chunk("Half"), HOLD], answer) as gateway_, chatting("--url", gateway_.url) as process:
-        assert process.stdin is not None
-        process.stdin.write(b"One\n")
-        process.stdin.flush()
-        read_until(process, b"Half")
-        process.send_signal(signal.SIGINT)
-        read_until(process, b"> ")
-        out, err = process.communicate(b"Two\n", timeout=60)
-        assert (process.returncode, out.startswith(b"Whole\n")) == (0, True)
-        assert "Traceback" not in err.decode()
-        assert gateway_.prompts()[1] == [("user", "One"), ("assistant", "Half"), ("user", "Two")]

@@ -75,6 +75,7 @@ class Options:
     keys: KeyStore = field(default_factory=FakeKeys)
     strict_version: bool = False
     http2: bool = False
+    cors_origins: list[str] = field(default_factory=list)
     certificate: tuple[Path, Path] | None = None
     """Of the gateway itself, with its key."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
@@ -148,6 +149,7 @@ async def gateway(*scripts: Script, options: Options | None = None) -> AsyncIter
             server=ServerConfig(
                 strict_version=chosen.strict_version,
                 http2=chosen.http2,
+                cors_origins=chosen.cors_origins,
                 tls_certificate=str(chosen.certificate[0]) if chosen.certificate else "",
                 tls_key=str(chosen.certificate[1]) if chosen.certificate else "",
             ),

@@ -91,7 +91,7 @@ def test_item_79_both_shapes() -> None:
                 "deprecated_at": None,
                 "retires_at": None,
                 "capabilities": None,
-                "price": None,
+                "price": {"input": 0.0, "output": 0.0},
             }
             openai = (await running.http.get("/v1/models")).json()
             assert openai["object"] == "list"

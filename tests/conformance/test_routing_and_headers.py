@@ -120,7 +120,6 @@ def test_item_07_a_doubled_v1_is_named() -> None:
     ("method", "path"),
     [
         ("HEAD", "/"),
-        ("GET", "/"),
         ("HEAD", "/api/hello"),
         ("GET", "/api/hello"),
         ("GET", "/healthz"),

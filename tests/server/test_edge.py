@@ -376,7 +376,7 @@ def test_a_client_without_a_key_is_refused_before_it_sends_its_body(run: Run) ->
     run(test())
 
 
-@pytest.mark.parametrize("path", ["/", "/api/hello", "/healthz", "/readyz", "/v1/models", "/v1/models/small"])
+@pytest.mark.parametrize("path", ["/api/hello", "/healthz", "/readyz", "/v1/models", "/v1/models/small"])
 def test_head_is_get_without_a_body(path: str, run: Run) -> None:
     async def test() -> None:
         async with gateway() as running, connected(running) as client:

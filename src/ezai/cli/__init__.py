@@ -7,7 +7,7 @@ check_machine.py    what it looks at on this machine
 check_upstreams.py  what it asks of each upstream
 findings.py         what it finds out
 models.py           ezai models list | pull
-chat.py             ezai chat
+chat/               ezai chat
 keys.py             ezai keys create | list | show | revoke
 usage.py            ezai usage
 lab.py              ezai mock, ezai bench
@@ -82,8 +82,11 @@ def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = commands.add_parser("chat", help="talk to a running gateway")
     _add_config(command)
     command.add_argument("--model", help="model to ask (the gateway's first)")
-    command.add_argument("--url", help="base URL of the gateway (ANTHROPIC_BASE_URL, else the configured address)")
-    command.add_argument("prompt", nargs="?", metavar="PROMPT", help="ask this and leave; without it, a conversation")
+    command.add_argument(
+        "--url", help="base URL of the gateway (EZAI_URL, ANTHROPIC_BASE_URL, else the configured address)"
+    )
+    told = "ask this and leave; without it, ask what is piped in, or converse"
+    command.add_argument("prompt", nargs="?", metavar="PROMPT", help=told)
     command.set_defaults(run=_run_chat)
 
 

@@ -37,7 +37,7 @@ def announce(ready: Ready) -> None:
         *_workers(ready),
         "  speaks    Anthropic Messages: /v1/messages (stream and unary), count_tokens, /v1/models",
         "",
-        "  Try       ezai chat 'Write a haiku about APIs'",
+        f"  Chat      open {ready.url} in a browser, or: ezai chat 'Write a haiku about APIs'",
         f"  Python    Anthropic(base_url='{ready.url}', api_key='sk-your-key')",
         f"  curl      curl --no-buffer {ready.url}/v1/messages -H 'content-type: application/json' \\",
         '              -d \'{"model":"claude-sonnet-4-5","max_tokens":256,"stream":true,'

@@ -4,6 +4,7 @@ keys.py          who is calling, by virtual key
 key_format.py    the form of a virtual key, and its checksum
 key_terms.py     what a key is created with, checked
 openness.py      what a gateway without keys may answer, and to whom
+origins.py       which web pages may call it from a browser
 pricing.py       what usage costs, in integers
 versions.py      the anthropic-version of a request, in strict mode
 

@@ -6,9 +6,12 @@ tls.py         the gateway's certificate
 reader_watch.py  telling a stopped reader from a slow one
 binding.py     binding a socket
 listener.py    accepting, the date header, stopping
+tls_server.py  accepting where TLS is spoken
 dataplane.py   the ASGI callable for /v1 and the probes: routes, authentication, errors
 body.py        receiving a request body: counted, decoded
 exchange.py    one HTTP request and its answer, over ASGI
 direct_line.py the short way to the connection, beside ASGI
+pages.py       the pages for browsers, imported with the first request for one
+cors.py        web pages of other origins that may call /v1
 models.py      /v1/models in both shapes
 """

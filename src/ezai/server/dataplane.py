@@ -1,4 +1,4 @@
-"""The ASGI callable for /v1 and the probes.
+"""The ASGI callable for /v1, the probes and, by way of `pages`, the pages for browsers.
 
 Routes are matched on the path alone, before anything of the request is trusted, and everything that is not a probe
 needs authentication; an unknown path is told to nobody who may not know.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from ezai import __version__
@@ -21,7 +22,7 @@ from ezai.pipeline.waiting import Interrupted
 from ezai.policy.keys import VirtualKey, authenticate, read_credentials
 from ezai.policy.openness import check_content_type, check_host
 from ezai.policy.versions import check_version
-from ezai.ports import Outcome, Ports
+from ezai.ports import Headers, Outcome, Ports
 from ezai.protocol.anthropic.requests import (
     MessagesRequest,
     Read,
@@ -32,6 +33,7 @@ from ezai.protocol.anthropic.requests import (
     wants_beta,
 )
 from ezai.server.body import ClientLeft, Receive
+from ezai.server.cors import Cors
 from ezai.server.exchange import Exchange, Scope, Send
 from ezai.server.models import (
     ListedModel,
@@ -40,14 +42,19 @@ from ezai.server.models import (
     find_model,
     openai_list,
     openai_model,
+    priced,
     wants_anthropic_shape,
 )
+
+if TYPE_CHECKING:
+    from ezai.server.pages import Pages
 
 logger = logging.getLogger("ezai.server")
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
 _MODELS = "/v1/models"
+_ASSETS = "/assets/"
 _OFFERED = "POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models"
 
 
@@ -60,6 +67,7 @@ class DataPlaneSettings:
     models: Sequence[ListedModel]
     render_metrics: Callable[[], Awaitable[bytes]]
     metrics_type: bytes
+    cors: Cors
 
 
 class DataPlane:
@@ -69,8 +77,9 @@ class DataPlane:
         self.ports = ports
         self.registry = registry
         self._settings = settings
+        self._pages: Pages | None = None
         self._public: dict[str, dict[str, Handler]] = {
-            "/": {"GET": self._hello},
+            "/": {"HEAD": self._hello, "GET": self._page},
             "/api/hello": {"GET": self._hello},
             "/healthz": {"GET": self._health},
             "/readyz": {"GET": self._ready},
@@ -84,6 +93,7 @@ class DataPlane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self.ports.ids.new("req_"))
+        exchange.cors = self._settings.cors.headers(exchange.path, exchange.headers)
         try:
             if exchange.over_capacity:
                 raise Overloaded("The gateway has as many connections as it may; try again.", retry_after_s=1)
@@ -110,13 +120,24 @@ class DataPlane:
 
     # Routing.
 
+    async def _preflight(self, exchange: Exchange) -> None:
+        """A browser asks what a page of a listed origin may; it shows no credential, and learns of nothing here."""
+        await exchange.answer(204, self._preflight_headers(exchange) or (), b"")
+
+    def _preflight_headers(self, exchange: Exchange) -> Headers | None:
+        return self._settings.cors.preflight(exchange.method, exchange.path, exchange.headers)
+
     def _handler(self, exchange: Exchange) -> Handler:
+        if exchange.method == "OPTIONS" and self._preflight_headers(exchange) is not None:
+            return self._preflight
         methods = self._public.get(exchange.path) or self._keyed.get(exchange.path)
         if methods is None and exchange.path.startswith(_MODELS + "/"):
             methods = {"GET": self._model}
+        if methods is None and exchange.path.startswith(_ASSETS):
+            methods = {"GET": self._page}
         if methods is None:
             return self._unknown
-        handler = methods.get("GET" if exchange.method == "HEAD" else exchange.method)
+        handler = methods.get(exchange.method) or (methods.get("GET") if exchange.method == "HEAD" else None)
         if handler is None:
             return self._wrong_method
         return handler
@@ -174,15 +195,27 @@ class DataPlane:
 
     async def _models(self, exchange: Exchange) -> None:
         await self._authenticated(exchange)
-        models = self._settings.models
+        models = await priced(self._settings.models, self.ports.prices)
         page = anthropic_page(models, exchange.query) if _speaks_anthropic(exchange) else openai_list(models)
         await exchange.answer_json(page)
 
     async def _model(self, exchange: Exchange) -> None:
         await self._authenticated(exchange)
         encoded = exchange.raw_path.decode("latin-1").removeprefix(_MODELS + "/")
-        model = find_model(self._settings.models, unquote(encoded))
+        found = find_model(self._settings.models, unquote(encoded))
+        (model,) = await priced([found], self.ports.prices)
         await exchange.answer_json(anthropic_model(model) if _speaks_anthropic(exchange) else openai_model(model))
+
+    # Pages: no authentication either, since a page asks its reader for the key; an open gateway's own machine alone.
+
+    async def _page(self, exchange: Exchange) -> None:
+        if not self.ports.keys.has_keys():
+            check_host(exchange.header(b"host"))
+        if self._pages is None:
+            from ezai.server.pages import Pages
+
+            self._pages = Pages()
+        await self._pages.answer(exchange)
 
     # Probes: no authentication, nothing about the inside.
 

@@ -22,6 +22,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 OVER_CAPACITY, READER_STALLED = "ezai.over_capacity", "ezai.reader_stalled"
 """What the edge says of a connection in the scope's state."""
+WITHOUT_BODY = frozenset({204, 304})
 
 _encode = msgspec.json.Encoder().encode
 
@@ -42,6 +43,8 @@ class Exchange:
         self.headers: Headers = scope["headers"]
         self.request_id = request_id
         self.answering = False
+        self.cors: Headers = ()
+        """What lets a web page of another origin read the answer."""
         self._receive = receive
         self._send = send
 
@@ -59,9 +62,9 @@ class Exchange:
     # Answering as a whole.
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole answer."""
-        length = (b"content-length", str(len(body)).encode())
-        await self._start(status, [*headers, length])
+        """Send a whole answer. One of 204 or 304 has no body, and tells no length of the one that the client has."""
+        length = [] if status in WITHOUT_BODY else [(b"content-length", str(len(body)).encode())]
+        await self._start(status, [*headers, *length])
         await self._send({"type": "http.response.body", "body": body})
 
     async def answer_json(self, value: object, status: int = 200) -> None:
@@ -108,7 +111,7 @@ class Exchange:
 
     async def _start(self, status: int, headers: Headers, *, alone: bool = False) -> None:
         self.answering = True
-        if self._line is not None and not alone and self.method != "HEAD":
+        if self._line is not None and not alone and self.method != "HEAD" and status not in WITHOUT_BODY:
             self._line.hold_head()
-        head = [*headers, (b"request-id", self.request_id.encode())]
+        head = [*headers, *self.cors, (b"request-id", self.request_id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": head})

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs
 
 from ezai.errors import InvalidRequest, NotFound
+from ezai.ports import Prices
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
+_PICOUSD_PER_TOKEN = 1_000_000
+"""In one USD per million tokens."""
 _UNKNOWN_DATE = "1970-01-01T00:00:00Z"  # what the hosted API gives where it knows none
 
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A model that clients are shown. Prices are USD per million tokens; None where none is known."""
+    """A model that clients are shown. Prices are USD per million tokens; None where none is known.
+
+    `target` is the upstream that is asked first, and what the model is called there: what its price is known by.
+    """
 
     id: str
     display_name: str
     context_tokens: int | None = None
     input_price: float | None = None
     output_price: float | None = None
+    target: tuple[str, str] | None = None
 
 
 def wants_anthropic_shape(anthropic_version: str | None, x_api_key: str | None, user_agent: str | None) -> bool:
@@ -32,6 +39,19 @@ def wants_anthropic_shape(anthropic_version: str | None, x_api_key: str | None, 
     """
     agent = user_agent or ""
     return anthropic_version is not None or x_api_key is not None or agent.startswith(("claude-code/", "Anthropic"))
+
+
+async def priced(models: Sequence[ListedModel], prices: Prices) -> list[ListedModel]:
+    """The models with what they cost now. A dearer price for long prompts is not told."""
+    found = []
+    for model in models:
+        tariff = None if model.target is None else await prices.find(*model.target)
+        if tariff is not None:
+            input_price = tariff.base.input_picousd / _PICOUSD_PER_TOKEN
+            output_price = tariff.base.output_picousd / _PICOUSD_PER_TOKEN
+            model = replace(model, input_price=input_price, output_price=output_price)  # noqa: PLW2901
+        found.append(model)
+    return found
 
 
 def find_model(models: Sequence[ListedModel], model_id: str) -> ListedModel:

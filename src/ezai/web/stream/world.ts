@@ -1,0 +1,44 @@
+/** EDGE: what the client needs of the world around it, so that tests and other runtimes can bring their own. */
+
+/** A clock that can be waited on. */
+export interface Clock {
+  /** Milliseconds since some fixed moment; never goes back. */
+  now(): number;
+  /** Calls back once after `delayMs`, unless the function that it returns is called before. */
+  after(delayMs: number, callback: () => void): () => void;
+}
+
+/** Calls back once, at a good moment to change the page; never from within the call itself. */
+export type Schedule = (callback: () => void) => void;
+
+/** The parts of the world, each of which can be replaced alone. */
+export interface World {
+  readonly fetch: typeof fetch;
+  readonly clock: Clock;
+  /** When batches are handed out: by default the next animation frame, or 16 ms later where there are none. */
+  readonly schedule: Schedule;
+  /** At least 0 and less than 1, for the jitter of waiting times. */
+  readonly random: () => number;
+}
+
+const FRAME_MS = 16;
+
+/** The world as a browser or Node.js has it, with the parts that are given. */
+export function worldWith(parts: Partial<World>): World {
+  return { fetch: (...asked) => globalThis.fetch(...asked), clock: CLOCK, schedule, random: Math.random, ...parts };
+}
+
+const CLOCK: Clock = {
+  now: () => performance.now(),
+  after: (delayMs, callback) => {
+    const timer = setTimeout(callback, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** A page that is not shown has no frames; there the next one is awaited no longer than a timer takes. */
+function schedule(callback: () => void): void {
+  const isShown = typeof document !== "undefined" && document.visibilityState === "visible";
+  if (isShown) requestAnimationFrame(callback);
+  else setTimeout(callback, FRAME_MS);
+}
