@@ -93,6 +93,11 @@ class RawClient(asyncio.Protocol):
         """Whether the gateway is known to have ended the connection."""
         return self._over or self.transport.is_closing()
 
+    @property
+    def has_news(self) -> bool:
+        """Whether something came that is not read yet."""
+        return bool(self._received)
+
     async def until(self, end: bytes) -> bytes:
         """What comes up to and with `end`."""
         while end not in self._received:

@@ -19,7 +19,8 @@ from ezai.protocol.sse import SseDecoder
 from tests.faults.operated import Operated, finished, operate, rests
 from tests.faults.rows import FINISHED, LEFT, Row, Rows, legal_events
 from tests.raw_client import RawClient, raw_client, request
-from tests.server.test_edge import STREAMED
+from tests.server.test_edge import STREAMED, get
+from tests.upstreams.http.scripted import until
 
 KIB, MIB = 1024, 1024 * 1024
 SMALL_BUFFER_BYTES = 4 * KIB
@@ -131,42 +132,45 @@ SERVED, CONNECTIONS = 2_000, 4_000
 FLOOD = 5_000
 
 
-async def flood(gateway: Operated, count: int, served: int) -> list[RawClient]:
-    """So many clients at once, each of which asks for a stream. As many as may be are served, all others told so at
-    once; returns those that are served, in the middle of their streams.
-    """
+SIZES = [
+    (20, 40, 50),
+    pytest.param(SERVED, CONNECTIONS, FLOOD, marks=[pytest.mark.full, pytest.mark.timeout(300)]),
+]
+
+
+async def flood(gateway: Operated, count: int) -> list[RawClient]:
+    """So many clients at once, each of which asks for a stream."""
     clients = [await gateway.client() for _ in range(count)]
     for client in clients:
         client.send(STREAMED)
-    heads = await asyncio.gather(*(client.head() for client in clients))
-    running = [client for client, (status, _) in zip(clients, heads, strict=True) if status == 200]
-    refused = [
-        (client, status, headers) for client, (status, headers) in zip(clients, heads, strict=True) if status != 200
-    ]
-    assert len(running) == served
-    for client, status, headers in refused:
+    return clients
+
+
+async def told(clients: list[RawClient], served: int) -> list[RawClient]:
+    """As many as may be are served, all others told so; returns the served ones, in the middle of their streams."""
+    running = []
+    for client in clients:
+        status, headers = await client.head()
+        if status == 200:
+            running.append(client)
+            continue
         body = await client.exactly(int(headers["content-length"]))
         assert (status, int(headers["retry-after"]) in range(1, 6)) == (529, True)
         assert b'"overloaded_error"' in body
         client.close()
+    assert len(running) == served
     return running
 
 
-@pytest.mark.parametrize(
-    ("served", "connections", "count"),
-    [
-        (20, 40, 50),
-        pytest.param(SERVED, CONNECTIONS, FLOOD, marks=[pytest.mark.full, pytest.mark.timeout(300)]),
-    ],
-)
-def test_c16_as_many_as_may_be_are_served_and_all_others_told_so_at_once(
+@pytest.mark.parametrize(("served", "connections", "count"), SIZES)
+def test_c16_as_many_as_may_be_are_served_and_all_others_told_so(
     served: int, connections: int, count: int, wire: str, tmp_path: Path
 ) -> None:
-    """Those above `streams`, and those above `connections`. Then there is room again."""
+    """Those above `streams` at once, and those above `connections` as soon as these have gone. Then there is room."""
 
     async def test(gateway: Operated) -> None:
         for _ in range(2):
-            running = await flood(gateway, count, served)
+            running = await told(await flood(gateway, count), served)
             gateway.let_go()
             assert all(map(finished, await rests(running)))
             for client in running:
@@ -174,3 +178,65 @@ def test_c16_as_many_as_may_be_are_served_and_all_others_told_so_at_once(
         assert gateway.causes() == {"finished": 2 * served}, "a refusal leaves no record"
 
     operate(test, tmp_path, wire=wire, limits=f"streams = {served}\nconnections = {connections}")
+
+
+@pytest.mark.parametrize(("served", "connections", "count"), SIZES)
+def test_c16_those_above_connections_wait_and_are_told_once_others_have_gone(
+    served: int, connections: int, count: int, wire: str, tmp_path: Path
+) -> None:
+    """Connections that are open and ask for nothing hold their places, until these are wanted."""
+
+    async def test(gateway: Operated) -> None:
+        running = await gateway.streams(served)
+        idle = [await gateway.client() for _ in range(connections - served)]
+        for client in idle:
+            await asks_for_health(client)
+        waiting = await flood(gateway, count - connections)
+        while "connection" not in await asks_for_health(idle[0]):
+            assert not any(client.has_news for client in waiting)
+        for client in idle[1:]:
+            client.close()
+        assert await told(waiting, 0) == []
+        gateway.let_go()
+        assert all(map(finished, await rests(running)))
+        again = await gateway.streams(served)
+        gateway.let_go()
+        assert all(map(finished, await rests(again)))
+
+    operate(test, tmp_path, wire=wire, limits=f"streams = {served}\nconnections = {connections}")
+
+
+async def asks_for_health(client: RawClient) -> dict[str, str]:
+    """The header of the answer."""
+    client.send(get("/healthz"))
+    answer = await client.answer()
+    assert answer.status == 200
+    return answer.headers
+
+
+def test_c16_where_there_are_as_many_streams_as_connections_the_others_have_their_turns(
+    wire: str, tmp_path: Path
+) -> None:
+    """The first are served, the others wait, and as soon as one has gone the next is."""
+    at_once, count = 5, 20
+
+    async def test(gateway: Operated) -> None:
+        begun: list[RawClient] = []
+
+        async def turn() -> bytes:
+            client = await gateway.client()
+            client.send(STREAMED)
+            await client.until(b'"Half"')
+            begun.append(client)
+            rest = await client.rest_or_cut()
+            client.close()
+            return rest
+
+        async with asyncio.TaskGroup() as group:
+            turns = [group.create_task(turn()) for _ in range(count)]
+            for gone in range(0, count, at_once):
+                await until(lambda gone=gone: len(begun) == gone + at_once)  # type: ignore[misc]
+                gateway.let_go()
+        assert all(finished(one.result()) for one in turns)
+
+    operate(test, tmp_path, wire=wire, limits=f"streams = {at_once}\nconnections = {at_once}")

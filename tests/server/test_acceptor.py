@@ -18,6 +18,7 @@ from tests.raw_client import RawClient, raw_client
 from tests.server.http2.client import http2_client
 from tests.server.test_edge import LOOPS, Run, get, in_loop
 from tests.server.test_listener import Served, served
+from tests.upstreams.http.scripted import until
 
 TICK_S = 0.25
 
@@ -80,8 +81,7 @@ async def echoing(*limits: int) -> AsyncIterator[tuple[Echoing, ...]]:
     finally:
         for one in made:
             one.acceptor.close()
-            while one.acceptor.taken:  # its clients have gone
-                await asyncio.sleep(0)
+            await until(lambda one=one: not one.acceptor.taken)  # type: ignore[misc]  # its clients have gone
 
 
 async def said(client: RawClient, text: bytes = b"!") -> bytes:
@@ -244,12 +244,13 @@ def test_more_places_after_a_reload_are_there_at_the_next_tick(run: Run) -> None
             limit(one, 1)
             assert await told(client) == ""
             async with one.connected() as waiting:
-                while await told(client) != "close":
-                    if client.is_hung_up:
-                        break
+                waiting.send(get("/healthz"))
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                assert not waiting.has_news
                 limit(one, 2)
                 one.clock.advance(TICK_S)
-                waiting.send(get("/healthz"))
                 assert (await waiting.answer()).status == 200
+            assert not client.is_hung_up
 
     run(test())

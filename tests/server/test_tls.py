@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 
 from ezai.config import LimitsConfig
 from ezai.errors import SetupError
-from ezai.server.listener import MIN_REFUSED, Listener
+from ezai.server.listener import Listener
 from ezai.server.tls import load_tls
 from tests.conformance.gateway import Options, Running, gateway, hello
 from tests.raw_client import RawClient, raw_client
@@ -207,50 +207,45 @@ def test_a_reader_that_stops_makes_its_upstream_wait(run: Run, certificates: Cer
 # Connections that say nothing.
 
 LIMIT = 4
-SILENT = LIMIT + MIN_REFUSED
-"""As many as there may be in all, with those that are told 529."""
+SECURED = pytest.mark.parametrize("secured", [True, False], ids=["tls", "plain"])
 
 
-async def silent_ones(running: Running, stack: AsyncExitStack, count: int) -> list[RawClient]:
-    return [await stack.enter_async_context(raw_client(running.url)) for _ in range(count)]
+async def newcomer(running: Running, certificates: Certificates, stack: AsyncExitStack, *, secured: bool) -> RawClient:
+    """A client that is agreed on TLS, where that is spoken."""
+    _, made = await asyncio.get_running_loop().create_connection(
+        RawClient,
+        "127.0.0.1",
+        port_of(running),
+        ssl=certificates.trusting("http/1.1") if secured else None,
+        server_hostname=NAME if secured else None,
+    )
+    stack.callback(made.transport.abort)
+    return made
 
 
-@pytest.mark.parametrize("secured", [True, False], ids=["tls", "plain"])
+@SECURED
 def test_c16_connections_that_say_nothing_are_bounded(secured: bool, run: Run, certificates: Certificates) -> None:
-    """Handshakes that never end count as any connection. Whoever is served goes on; then there is room again."""
+    """Handshakes that never end count as any connection. Whoever is served goes on; newcomers wait for a place."""
 
     async def test() -> None:
-        context = certificates.trusting("http/1.1") if secured else None
-
-        async def newcomer() -> RawClient:
-            _, made = await asyncio.get_running_loop().create_connection(
-                RawClient, "127.0.0.1", port_of(running), ssl=context, server_hostname=NAME if secured else None
-            )
-            return made
-
         limits = LimitsConfig(connections=LIMIT)
         chosen = Options(certificate=certificates.issue() if secured else None, limits=limits)
         async with gateway(hello(), hello(), options=chosen) as running, AsyncExitStack() as stack:
-            served = await newcomer()
-            stack.callback(served.transport.abort)
-            silent = await silent_ones(running, stack, SILENT - 1)
-            (too_many,) = await silent_ones(running, stack, 1)
-            assert await too_many.rest() == b""
-            assert not any(client.is_hung_up for client in silent)
+            served = await newcomer(running, certificates, stack, secured=secured)
+            silent = [await stack.enter_async_context(raw_client(running.url)) for _ in range(LIMIT - 1)]
+
+            async def answered() -> int:
+                late = await newcomer(running, certificates, stack, secured=secured)
+                late.send(post())
+                return (await late.answer()).status
+
+            waiting = asyncio.get_running_loop().create_task(answered())
             served.send(post())
             assert (await served.answer()).status == 200
-            for client in silent:
-                client.close()
-            served.send(get("/healthz"))
-            await served.answer()
-            status = 0
-            while status != 200:
-                with suppress(OSError, AssertionError):  # it is still too early
-                    late = await newcomer()
-                    stack.callback(late.transport.abort)
-                    late.send(post())
-                    status = (await late.answer()).status
-                    late.close()
+            assert not any(client.is_hung_up for client in silent)
+            assert not waiting.done()
+            silent[0].close()
+            assert await waiting == 200
 
     run(test())
 
@@ -271,12 +266,16 @@ def open_files() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks at /proc")
-def test_row_s9_with_no_descriptor_left_newcomers_wait_in_the_queue(run: Run, certificates: Certificates) -> None:
+@SECURED
+def test_row_s9_with_no_descriptor_left_newcomers_wait_in_the_queue(
+    secured: bool, run: Run, certificates: Certificates
+) -> None:
     async def test() -> None:
-        context = certificates.trusting("http/1.1")
-        async with gateway(hello(), options=options(certificates)) as running, AsyncExitStack() as stack:
-            served = await connected(running, context, RawClient)
-            stack.callback(served.transport.abort)
+        chosen = Options(certificate=certificates.issue() if secured else None)
+        async with gateway(options=chosen) as running, AsyncExitStack() as stack:
+            first = await newcomer(running, certificates, stack, secured=secured)
+            first.send(get("/healthz"))
+            assert (await first.answer()).status == 200
             waiting = [socket.socket() for _ in range(3)]
             for client in waiting:
                 stack.callback(client.close)
@@ -286,12 +285,37 @@ def test_row_s9_with_no_descriptor_left_newcomers_wait_in_the_queue(run: Run, ce
             try:
                 for client in waiting:
                     await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port_of(running)))
-                for _ in range(3):
-                    served.send(get("/healthz"))
-                    assert (await served.answer()).status == 200
+                told = ""
+                while told != "close":  # somebody waits: this answer is the last one here
+                    first.send(get("/healthz"))
+                    told = (await first.answer()).headers.get("connection", "")
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            assert (await asyncio.to_thread(serial_of, running, context)) != ""
+            late = await newcomer(running, certificates, stack, secured=secured)
+            late.send(get("/healthz"))
+            assert (await late.answer()).status == 200
+
+    run(test())
+
+
+def test_whoever_agrees_on_tls_while_it_retires_is_answered_once(
+    run: Run, certificates: Certificates, listeners: list[Listener]
+) -> None:
+    async def test() -> None:
+        loop, context = asyncio.get_running_loop(), certificates.trusting("http/1.1")
+        async with gateway(options=options(certificates)) as running:
+            plain, _ = await loop.create_connection(asyncio.Protocol, "127.0.0.1", port_of(running))
+            await asyncio.to_thread(serial_of, running, context)  # by now it was accepted
+            listeners[0].retire(3600)
+            client = RawClient()
+            secured = await loop.start_tls(plain, client, context, server_hostname=NAME)
+            assert secured is not None
+            client.connection_made(secured)
+            client.send(get("/healthz"))
+            answer = await client.answer()
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            assert await client.rest() == b""
+            secured.abort()
 
     run(test())
 
@@ -309,18 +333,23 @@ def serial_of(running: Running, context: ssl.SSLContext) -> str:
         return cast("str", certificate["serialNumber"])
 
 
-def test_a_renewed_certificate_is_shown_to_whoever_comes_next(
-    run: Run, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listeners: list[Listener] = []
+@pytest.fixture
+def listeners(monkeypatch: pytest.MonkeyPatch) -> list[Listener]:
+    """Those that are started."""
+    started: list[Listener] = []
     start = Listener.start
 
-    async def started(self: Listener, listening: socket.socket) -> None:
-        listeners.append(self)
+    async def noted(self: Listener, listening: socket.socket) -> None:
+        started.append(self)
         await start(self, listening)
 
-    monkeypatch.setattr(Listener, "start", started)
+    monkeypatch.setattr(Listener, "start", noted)
+    return started
 
+
+def test_a_renewed_certificate_is_shown_to_whoever_comes_next(
+    run: Run, certificates: Certificates, listeners: list[Listener]
+) -> None:
     async def test() -> None:
         context = certificates.trusting("h2")
         async with gateway([HOLD, EOF], hello(), options=options(certificates)) as running:

@@ -5,8 +5,8 @@ http2/         HTTP/2, for the clients that speak it
 tls.py         the gateway's certificate
 reader_watch.py  telling a stopped reader from a slow one
 binding.py     binding a socket
-listener.py    accepting, the date header, stopping
-tls_server.py  accepting where TLS is spoken
+acceptor.py    accepting, as many connections as there are places for
+listener.py    the date header, what ticks, stopping
 dataplane.py   the ASGI callable for /v1 and the probes: routes, authentication, errors
 body.py        receiving a request body: counted, decoded
 exchange.py    one HTTP request and its answer, over ASGI

@@ -26,8 +26,8 @@ from ezai.errors import HeadersTooLarge, InvalidRequest, RequestError, RequestRe
 from ezai.ports import Clock, Ids
 from ezai.protocol.anthropic.answers import error_body
 from ezai.protocol.end import Cause
+from ezai.server.acceptor import Place
 from ezai.server.direct_line import DIRECT_LINE, DirectLine
-from ezai.server.exchange import OVER_CAPACITY
 from ezai.server.reader_watch import ReaderWatch
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 MAX_FIELDS = 100  # as HAProxy's tune.http.maxhdr; SDKs send about twenty
 HEAD_RECEIPT_S = 10.0  # as HAProxy's guide against slow clients; a head is one packet
 KEEP_ALIVE_S = 75  # as nginx, which SDKs' pools expect
+SHORT_KEEP_ALIVE_S = 6
+"""While others wait, or a successor serves. httpx hangs up on its own after 5 s, undici after 4: so theirs is not
+closed under a request that is on its way."""
 PIPELINED_BYTES = 64 * 1024
 """What is read behind a running answer before reading pauses after all."""
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -64,9 +67,10 @@ class EdgeSettings:
 class EdgeProtocol(HttpToolsProtocol):
     """One client connection."""
 
-    def __init__(self, edge: EdgeSettings, **uvicorn: Any) -> None:
+    def __init__(self, edge: EdgeSettings, place: Place, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._edge = edge
+        self._place = place
         self._refusal: RequestError | None = None
         self._refused = False
         self._retiring = False
@@ -74,7 +78,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._fields_bytes = 0
         self._pipelined_bytes = 0
-        self._began = edge.clock.now()
+        self._began = self._idle_since = edge.clock.now()
         self._deadline: float | None = None
         self._serving: RequestResponseCycle | None = None
         self._line: DirectLine | None = None
@@ -100,12 +104,12 @@ class EdgeProtocol(HttpToolsProtocol):
         self._deadline = self._edge.clock.now() + self._edge.head_receipt_s
         # Half of the limit: what an upstream has sent by one more read comes on top.
         transport.set_write_buffer_limits(high=self._edge.queue_bytes // 2)
-        self.app_state[OVER_CAPACITY] = len(self.connections) > self._edge.connection_limit
         if self._edge.http2:
             self._choose(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._place.leave()
         serving = self._serving  # uvicorn tells the newest request alone, which may be one that waits behind it
         if serving is not None and not serving.response_complete:
             serving.disconnected = True
@@ -135,6 +139,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def check(self, now: float) -> None:
         """The clock's tick: a request that takes too long to come is refused, a reader that has stopped is cut off."""
         self._check_reader(now)
+        self._check_idle(now)
         if self._deadline is None or now < self._deadline or self.transport.is_closing():
             return
         self._deadline = None
@@ -143,6 +148,11 @@ class EdgeProtocol(HttpToolsProtocol):
             self.transport.close()  # there is nothing to say, or no place to say it
         else:
             self._refuse(RequestReceiptTimeout("The request did not arrive in time; send it without pauses."))
+
+    def _check_idle(self, now: float) -> None:
+        is_idle = self.timeout_keep_alive_task is not None
+        if is_idle and self._place.is_wanted and now >= self._idle_since + SHORT_KEEP_ALIVE_S:
+            self.transport.close()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -183,7 +193,7 @@ class EdgeProtocol(HttpToolsProtocol):
         from ezai.server.http2.protocol import Http2Protocol
 
         self.connections.discard(self)
-        successor = Http2Protocol(self._edge, self.app, self.server_state, self.app_state)
+        successor = Http2Protocol(self._edge, self._place, self.app, self.server_state)
         if self._retiring:
             successor.retire(self.timeout_keep_alive)
         self.transport.set_protocol(successor)
@@ -250,7 +260,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self._deadline = self._began + self._edge.receipt_s
         super().on_headers_complete()
-        if self._retiring:
+        if self._retiring or self._place.is_wanted:
             self.cycle.keep_alive = False
         if self.pipeline and self._pipelined_bytes <= PIPELINED_BYTES:
             self.flow.resume_reading()
@@ -270,6 +280,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._idle_since = self._edge.clock.now()
         if not self.pipeline:
             self._pipelined_bytes = 0
 

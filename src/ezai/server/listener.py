@@ -1,4 +1,4 @@
-"""Accepting and stopping: what uvicorn's own server does, less its signals, its polling and its exit rules.
+"""The connections of one process, and stopping: what uvicorn's own server does, less its signals and its exit rules.
 
 uvicorn's `Server` waits for streams without telling them, then cancels them without awaiting; the gateway ends its
 streams itself first, so here stopping is: accept no more, let what still flushes go, cut the rest.
@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol, cast
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from ezai.server.acceptor import Acceptor, Place
 from ezai.server.body import Receive
 from ezai.server.edge import HEAD_RECEIPT_S, KEEP_ALIVE_S, EdgeProtocol, EdgeSettings
 from ezai.server.exchange import Scope, Send
-from ezai.server.tls_server import TlsServer
 
 if TYPE_CHECKING:
     import ssl
@@ -28,8 +28,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BACKLOG = 2048
 FLUSH_S = 1.0
-MIN_REFUSED = 16
-"""How many connections over their limit there may be at least, and half of the limit: these get an answer."""
 
 
 class Connection(Protocol):
@@ -71,22 +69,18 @@ class Listener:
         self.edge = edge
         """What the next connection is held to; those that are open keep what they began with."""
         self._clock = edge.clock
-        self._server: asyncio.Server | TlsServer | None = None
+        self._acceptor: Acceptor | None = None
         self._linger_s: int | None = None
         self._all_gone = asyncio.Event()
         self._date_second = 0
 
     async def start(self, listening: socket.socket) -> None:
         """Accept connections on a bound socket."""
-        loop = asyncio.get_running_loop()
         logging.getLogger("uvicorn.error").propagate = True
         self.check(0)
         self._clock.watch(self)
-        if self.edge.tls is None:
-            self._server = await loop.create_server(self._newcomer, sock=listening, backlog=BACKLOG)
-        else:
-            self._server = TlsServer(listening, self._protocol, self._tls, self._is_overrun, HEAD_RECEIPT_S)
-            self._server.start(BACKLOG)
+        self._acceptor = Acceptor(listening, self._made, self._opened, self._limit, self._tls, HEAD_RECEIPT_S)
+        self._acceptor.start(BACKLOG)
 
     def retire(self, linger_s: int) -> None:
         """Accept no more connections, and end those that are open with their next answer.
@@ -94,10 +88,10 @@ class Listener:
         A client that asks on an open connection is answered, and told that it was the last time; one that has asked
         nothing for `linger_s` seconds is hung up on.
         """
-        if self._server is None or self._linger_s is not None:
+        if self._acceptor is None or self._linger_s is not None:
             return
         self._linger_s = linger_s
-        self._server.close()
+        self._acceptor.close()
         for connection in self._connections():
             connection.retire(linger_s)
 
@@ -108,27 +102,26 @@ class Listener:
     async def stop(self) -> None:
         """Close the listening socket and every connection; returns when all of them are gone."""
         self._clock.unwatch(self)
-        if self._server is None:
+        if self._acceptor is None:
             return
-        self._server.close()
-        if isinstance(self._server, TlsServer):
-            self._server.abort()
+        self._acceptor.close()
+        self._acceptor.abort()
         for connection in self._connections():
             connection.shutdown()
-        await self._gone(FLUSH_S)
+        await self._gone(self._acceptor.opening)
         for connection in self._connections():
             if connection.transport is not None:
                 connection.transport.abort()
-        await self._gone(FLUSH_S)
+        await self._gone()
 
     def check(self, now: float) -> None:
         """The clock's tick: the date header of all answers, and the receipt of requests that are on their way."""
         for connection in self._connections():
             connection.check(now)
-        if isinstance(self._server, TlsServer):
-            self._server.resume()
-        if self._linger_s is not None and not self._state.connections and not self._handshakes():
-            self._all_gone.set()
+        if self._acceptor is not None:
+            self._acceptor.check()
+            if self._linger_s is not None and not self._acceptor.taken:
+                self._all_gone.set()
         second = int(self._clock.epoch())
         if second != self._date_second:
             self._date_second = second
@@ -137,40 +130,22 @@ class Listener:
     def _connections(self) -> tuple[Connection, ...]:
         return cast("tuple[Connection, ...]", tuple(self._state.connections))
 
-    def _handshakes(self) -> set[asyncio.Task[None]]:
-        return self._server.handshakes if isinstance(self._server, TlsServer) else set()
+    def _limit(self) -> int:
+        return self.edge.connection_limit
 
-    def _is_overrun(self) -> bool:
-        """Whether there is no room even for telling a newcomer so.
-
-        Those over `connection_limit` are told 529. That takes a descriptor each, and descriptors are for upstreams too.
-        """
-        limit = self.edge.connection_limit
-        return len(self._state.connections) + len(self._handshakes()) >= limit + max(limit // 2, MIN_REFUSED)
-
-    def _tls(self) -> ssl.SSLContext:
+    def _tls(self) -> ssl.SSLContext | None:
         """With the certificate of now, which may have been renewed since the start."""
-        assert self.edge.tls is not None, "[server] stays as it is"
         return self.edge.tls
 
-    def _newcomer(self) -> asyncio.Protocol:
-        return HangUp() if self._is_overrun() else self._protocol()
+    def _made(self, place: Place) -> EdgeProtocol:
+        return EdgeProtocol(self.edge, place, config=self._config, server_state=self._state, app_state={})
 
-    def _protocol(self) -> EdgeProtocol:
-        connection = EdgeProtocol(self.edge, config=self._config, server_state=self._state, app_state={})
+    def _opened(self, protocol: asyncio.BaseProtocol) -> None:
         if self._linger_s is not None:  # it was accepted at the last moment
-            connection.retire(self._linger_s)
-        return connection
+            cast("Connection", protocol).retire(self._linger_s)
 
-    async def _gone(self, timeout_s: float) -> None:
+    async def _gone(self, opening: Collection[asyncio.Task[None]] = ()) -> None:
         """Wait until the answers that run are written and their tasks are done, for a bounded time."""
-        tasks = set(self._state.tasks) | self._handshakes()
+        tasks = {*self._state.tasks, *opening}
         if tasks:
-            await asyncio.wait(tasks, timeout=timeout_s)
-
-
-class HangUp(asyncio.Protocol):
-    """Of a connection for which there is no room."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).abort()
+            await asyncio.wait(tasks, timeout=FLUSH_S)

@@ -6,14 +6,11 @@ import asyncio
 import logging
 
 from ezai.pipeline.driver import StreamRegistry
+from ezai.server.edge import SHORT_KEEP_ALIVE_S
 from ezai.server.listener import Listener
 from ezai.supervise.stopping import ENDING_S, Stage, Stopping, first_of
 
 log = logging.getLogger("ezai.supervise")
-
-LINGER_S = 6
-"""How long a connection may be idle while a successor serves. httpx hangs up on its own after 5 s, undici after 4: so
-theirs is not closed under a request that is on its way."""
 
 
 async def drain(listener: Listener, registry: StreamRegistry, stopping: Stopping, drain_s: float) -> None:
@@ -24,7 +21,7 @@ async def drain(listener: Listener, registry: StreamRegistry, stopping: Stopping
     """
     now = asyncio.get_running_loop().time
     until_s = now() + drain_s
-    listener.retire(LINGER_S)
+    listener.retire(SHORT_KEEP_ALIVE_S)
     log.info("stopping", extra={"fields": {"open_requests": len(registry), "drain_s": drain_s}})
     if stopping.stage == Stage.HANDING_OVER:
         await first_of(listener.wait_gone(), stopping.reached(Stage.DRAINING), timeout_s=until_s - now())

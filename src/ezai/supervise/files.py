@@ -38,9 +38,9 @@ def raise_file_limit(wanted: int) -> int:
 
 
 def connections_that_fit(config: Config) -> int:
-    """`[limits] connections`, or as many as the limit on open files leaves room for: beyond them a client is told 529.
+    """`[limits] connections`, or as many as the limit on open files leaves room for: whoever comes then waits.
 
-    Without this a client would be hung up on without a word.
+    Without this files would run out for upstreams, and for everything else.
     """
     configured = config.limits.connections
     files = raise_file_limit(wanted_files(config))

@@ -483,7 +483,7 @@ def test_c13_text_of_the_model_stays_text(text: str, run: Run) -> None:
 # C16: capacity.
 
 
-def test_c16_connections_over_the_limit_are_a_529(run: Run) -> None:
+def test_c16_connections_over_the_limit_wait_until_others_have_gone(run: Run) -> None:
     async def test() -> None:
         options = Options(http2=True, limits=LimitsConfig(connections=2))
         async with (
@@ -494,9 +494,12 @@ def test_c16_connections_over_the_limit_are_a_529(run: Run) -> None:
             one.send(get("/healthz"))
             assert (await one.answer()).status == 200
             await serves(two)
-            async with http2_client(running.url) as three:
-                answer = await three.answer(three.get("/healthz"))
-                assert (answer.status, answer.error["type"]) == (529, "overloaded_error")
+            waiting = asyncio.get_running_loop().create_task(serves_others(running))
+            for _ in range(3):
+                await serves(two)
+            assert not waiting.done()
+            one.close()
+            await waiting
 
     run(test())
 
@@ -512,6 +515,7 @@ def test_c16_streams_count_as_connections_do(run: Run) -> None:
                 await running.upstream.until(lambda count=count: len(running.upstream.requests) == count)  # type: ignore[misc]
             answer = await client.answer(client.get("/healthz"))
             assert (answer.status, answer.error["type"]) == (529, "overloaded_error")
+            assert answer.fields["retry-after"] == "1"
 
     run(test())
 

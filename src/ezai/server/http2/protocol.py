@@ -11,17 +11,17 @@ import logging
 import math
 from collections import deque
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from ezai.errors import RequestError, RequestReceiptTimeout
+from ezai.errors import Overloaded, RequestError, RequestReceiptTimeout
 from ezai.ports import Headers
 from ezai.protocol.anthropic.answers import error_body
-from ezai.server.edge import KEEP_ALIVE_S, EdgeSettings
-from ezai.server.exchange import OVER_CAPACITY
+from ezai.server.acceptor import Place
+from ezai.server.edge import KEEP_ALIVE_S, SHORT_KEEP_ALIVE_S, EdgeSettings
 from ezai.server.http2.events import BodyArrived, Event, RequestArrived, RequestFaulty, StreamLost
 from ezai.server.http2.exchange import App, StreamExchange
 from ezai.server.http2.fields import RequestHead
@@ -40,13 +40,13 @@ STEP_BYTES: Final = 16 * 1024
 class Http2Protocol(asyncio.Protocol):
     """One client connection, from its first byte on. Also the `Line` of its streams."""
 
-    def __init__(self, edge: EdgeSettings, app: App, server: ServerState, state: dict[str, Any]) -> None:
+    def __init__(self, edge: EdgeSettings, place: Place, app: App, server: ServerState) -> None:
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # until connection_made
         self.queue_bytes = edge.queue_bytes
         self._edge = edge
+        self._place = place
         self._app = app
         self._server = server
-        self._state = state
         self._loop = asyncio.get_running_loop()
         self._session = Session(edge.head_limit_bytes)
         self._exchanges: dict[int, StreamExchange] = {}
@@ -81,6 +81,7 @@ class Http2Protocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
+        self._place.leave()
         self._lose_all()
 
     def eof_received(self) -> None:
@@ -202,9 +203,10 @@ class Http2Protocol(asyncio.Protocol):
         if len(self._exchanges) >= MAX_STREAMS:  # some were cut by the client, but have not ended yet
             self._session.cut(stream, Code.REFUSED_STREAM)
             return
-        state = dict(self._state)
         if len(self._server.tasks) >= self._edge.connection_limit:
-            state[OVER_CAPACITY] = True
+            full = "The gateway has as many requests as it may have connections; try again."
+            self._refuse(stream, Overloaded(full, retry_after_s=1))
+            return
         raw_path, _, query = head.target.partition(b"?")
         path = raw_path.decode()
         scope = {
@@ -214,7 +216,7 @@ class Http2Protocol(asyncio.Protocol):
             "raw_path": raw_path,
             "query_string": query,
             "headers": head.fields,
-            "state": state,
+            "state": {},
         }
         exchange = StreamExchange(self, stream, scope, expects_continue=head.expects_continue)
         self._exchanges[stream.id] = exchange
@@ -242,6 +244,7 @@ class Http2Protocol(asyncio.Protocol):
         fields = [
             (b"content-type", b"application/json"),
             (b"request-id", request_id.encode()),
+            *error.headers(),
             (b"content-length", b"%d" % len(body)),
         ]
         self.answer(stream, error.http_status, fields)
@@ -343,4 +346,6 @@ class Http2Protocol(asyncio.Protocol):
         """How long the connection may be idle."""
         if self._linger_s is not None:
             return self._linger_s
-        return KEEP_ALIVE_S if self._is_used else self._edge.head_receipt_s
+        if not self._is_used:
+            return self._edge.head_receipt_s
+        return SHORT_KEEP_ALIVE_S if self._place.is_wanted else KEEP_ALIVE_S
