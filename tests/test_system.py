@@ -161,6 +161,18 @@ def test_after_stop_nothing_is_checked(run: Run) -> None:
     run(test())
 
 
+def test_a_clock_that_stops_ticks_once_more(run: Run) -> None:
+    async def test() -> None:
+        clock, watcher = SystemClock(3600), Counting()
+        clock.watch(watcher)
+        clock.start()
+        clock.stop()
+        clock.stop()
+        assert len(watcher.ticks) == 1
+
+    run(test())
+
+
 def test_a_watcher_may_stop_the_clock(run: Run) -> None:
     async def test() -> None:
         clock = SystemClock(TICK_S)

@@ -42,14 +42,14 @@ class SystemClock:
         self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
 
     def stop(self) -> None:
-        """Tick a last time, for what waits to be told, and no more."""
+        """Tick a last time, for what waits to be told, and no more. Idempotent."""
         self._running = False
-        self._tick()
-        if self._timer is not None:
+        if self._timer is not None:  # else a watcher stops it, and the others are told in this very tick
             self._timer.cancel()
-            self._timer = None
+            self._tick()
 
     def _tick(self) -> None:
+        self._timer = None
         now = self.now()
         for watcher in tuple(self._watchers):
             if watcher in self._watchers:  # a check may end the watch of others
