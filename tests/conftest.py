@@ -13,10 +13,12 @@ from pytest_socket import socket_allow_hosts
 
 from tests import canary
 
-# A shell that runs the tests in the background has SIGINT ignored for them, and every program they start would
-# inherit that; what is tested here is what a terminal's Ctrl-C does.
+# A shell that runs the tests in the background has SIGINT ignored for them, and nohup SIGHUP, and every program they
+# start would inherit that; what is tested here is what a terminal's Ctrl-C and its end do.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No deadline: the suite runs beside other work, and an example's time says nothing about it.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

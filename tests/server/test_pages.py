@@ -123,6 +123,18 @@ def test_a_page_that_has_not_changed_is_not_sent_again(dist: Path, monkeypatch: 
     on_pages(dist, test, monkeypatch)
 
 
+def test_a_file_is_asked_about_without_being_sent(dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(http: httpx2.AsyncClient, url: str) -> None:
+        asked = await http.head("/assets/app-1.js", headers={"accept-encoding": "identity"})
+        assert (asked.status_code, asked.content) == (200, b"")
+        assert asked.headers["content-length"] == str(len(SCRIPT))
+        for tag in (asked.headers["etag"], f'"other", W/{asked.headers["etag"]}'):
+            assert (await http.get("/assets/app-1.js", headers={"if-none-match": tag})).status_code == 304
+        assert (await http.get("/assets/app-1.js", headers={"if-none-match": '"other"'})).status_code == 200
+
+    on_pages(dist, test, monkeypatch)
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -162,6 +174,15 @@ def test_a_page_of_another_site_gets_none_of_it_from_an_open_gateway(
             assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")
 
     on_pages(dist, test, monkeypatch)
+
+
+def test_with_keys_the_page_is_for_every_name_of_the_gateway(dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(http: httpx2.AsyncClient, url: str) -> None:
+        for path in ("/", "/assets/app-1.js"):
+            assert (await http.get(path, headers={"host": "ezai.example"})).status_code == 200
+        assert (await http.get("/v1/models", headers={"host": "ezai.example"})).status_code == 401
+
+    on_pages(dist, test, monkeypatch, KEYED)
 
 
 def test_the_probe_stays_what_it_was(dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:

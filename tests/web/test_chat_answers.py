@@ -125,6 +125,16 @@ def test_markdown_is_shown_however_it_arrives(tokens: int, browser: Browser) -> 
     browser.on_chat(test, f"tokens={tokens},rate=2000,text={as_value(MARKDOWN)}")
 
 
+@pytest.mark.parametrize("tokens", [1, 20])
+def test_each_paragraph_runs_in_its_own_direction(tokens: int, browser: Browser) -> None:
+    text = "Left to right: שלום.\n\nשלום, code עולם.\n\nمرحبا\n\nLeft again."
+
+    async def test(chat: Chat) -> None:
+        assert await chat.play("answers.sides") == ["left", "right", "right", "left"]
+
+    browser.on_chat(test, f"tokens={tokens},text={as_value(text)}")
+
+
 def as_value(text: str) -> str:
     """A text as a value of the mock's readable form."""
     return text.replace("%", "%25").replace(",", "%2C").replace("\n", "%0A")

@@ -39,6 +39,11 @@ export class Page {
     });
   }
 
+  /** The same for another tab of this browser. */
+  sibling(tab) {
+    return new Page(this.context, tab, this.url);
+  }
+
   async load() {
     await this.tab.goto(this.url);
     await this.tab.locator(".composer textarea").waitFor();

@@ -6,6 +6,7 @@ import { Commands, firstSettings, newId } from "./edge/commands.ts";
 import { keep } from "./edge/keeping.ts";
 import { storeTabConversation, tabConversation } from "./edge/preferences.ts";
 import { memoryStorage, openStorage } from "./edge/storage.ts";
+import { followTabs, openChannel, tellingTabs } from "./edge/tabs.ts";
 import { newConversation } from "./model/conversation.ts";
 import { initialState } from "./model/state.ts";
 import { createStore } from "./model/store.ts";
@@ -16,11 +17,13 @@ const NOTHING_KEPT = "This browser keeps nothing for this page: conversations la
 
 async function start(root: HTMLElement): Promise<void> {
   const opened = await openStorage().catch(() => null);
-  const storage = opened ?? memoryStorage();
+  const channel = opened && openChannel();
+  const storage = opened && channel ? tellingTabs(opened, channel) : memoryStorage();
   const before = await storage.load(tabConversation() ?? "");
   const store = createStore(initialState(before ?? newConversation(newId(), firstSettings(), Date.now())));
   const commands = new Commands(store, storage);
-  keep(store, storage);
+  const isKept = keep(store, storage);
+  if (channel) followTabs(store, storage, isKept, channel);
   store.subscribe(() => storeTabConversation(store.state().currentId));
   render(
     <PageContext.Provider value={{ store, commands }}>

@@ -43,6 +43,8 @@ export interface Batch {
   /** The blocks that are new or changed, in order. Empty where only `message.usage` or `stop_reason` did. */
   readonly changes: readonly BlockChange[];
   readonly progress: Progress;
+  /** Whether it is the last one: the stream is over, and `ended` resolves at once. */
+  readonly isLast: boolean;
 }
 
 /** A running stream. */
@@ -66,10 +68,11 @@ const MAX_RETRIES = 3;
 export function openStream(options: StreamOptions): RunningStream {
   const world = worldWith(options.world ?? {});
   const access = { baseUrl: options.baseUrl ?? "", apiKey: options.apiKey ?? null, headers: options.headers ?? {} };
+  let isOver = false;
   const batching = new Batching<Answer>(NOTHING, world.schedule, (before, after) => {
     const { onBatch } = options;
-    const batch = onBatch && batchOf(before, after, session.progress());
-    if (batch) guarded(() => onBatch(batch));
+    const batch = onBatch && batchOf(before, after);
+    if (batch) guarded(() => onBatch({ ...batch, progress: session.progress(), isLast: isOver }));
   });
   const session = new Session({
     world,
@@ -87,6 +90,7 @@ export function openStream(options: StreamOptions): RunningStream {
     .then(() => session.run())
     .then((ending) => {
       options.signal?.removeEventListener("abort", stop);
+      isOver = true;
       batching.flush();
       session.close();
       return ending;
@@ -95,10 +99,10 @@ export function openStream(options: StreamOptions): RunningStream {
 }
 
 /** What is new; null where nothing is that a reader sees. */
-function batchOf(before: Answer, { message, ...after }: Answer, progress: Progress): Batch | null {
+function batchOf(before: Answer, { message, ...after }: Answer): Pick<Batch, "message" | "changes"> | null {
   const changes = changesBetween(before, { message, ...after });
   if (message === null || (message === before.message && changes.length === 0)) return null;
-  return { message, changes, progress };
+  return { message, changes };
 }
 
 function guarded(callback: () => void): void {

@@ -38,4 +38,4 @@ export {
 } from "./messages.ts";
 export type { Progress } from "./progress.ts";
 export type { Phase } from "./session.ts";
-export type { Clock, Schedule, World } from "./world.ts";
+export { type Clock, nextFrame, type Schedule, type World } from "./world.ts";

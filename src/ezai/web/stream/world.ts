@@ -22,10 +22,18 @@ export interface World {
 }
 
 const FRAME_MS = 16;
+/** No page that is shown waits this long for a frame. */
+const HIDDEN_AFTER_MS = 1000;
 
 /** The world as a browser or Node.js has it, with the parts that are given. */
 export function worldWith(parts: Partial<World>): World {
-  return { fetch: (...asked) => globalThis.fetch(...asked), clock: CLOCK, schedule, random: Math.random, ...parts };
+  return {
+    fetch: (...asked) => globalThis.fetch(...asked),
+    clock: CLOCK,
+    schedule: nextFrame,
+    random: Math.random,
+    ...parts,
+  };
 }
 
 const CLOCK: Clock = {
@@ -36,9 +44,19 @@ const CLOCK: Clock = {
   },
 };
 
-/** A page that is not shown has no frames; there the next one is awaited no longer than a timer takes. */
-function schedule(callback: () => void): void {
+/** Calls back in the next animation frame. A page that is hidden, or becomes it, has none; there a timer does. */
+export function nextFrame(callback: () => void): void {
   const isShown = typeof document !== "undefined" && document.visibilityState === "visible";
-  if (isShown) requestAnimationFrame(callback);
-  else setTimeout(callback, FRAME_MS);
+  if (!isShown) {
+    setTimeout(callback, FRAME_MS);
+    return;
+  }
+  const timer = setTimeout(() => {
+    cancelAnimationFrame(frame);
+    callback();
+  }, HIDDEN_AFTER_MS);
+  const frame = requestAnimationFrame(() => {
+    clearTimeout(timer);
+    callback();
+  });
 }

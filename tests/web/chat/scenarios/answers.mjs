@@ -89,6 +89,21 @@ export async function short(page, { maxTokens }) {
   return { text: await page.text(), ending: await page.ending(), status: await page.status() };
 }
 
+/** On which side each paragraph begins. */
+export async function sides(page) {
+  await page.ask("Hi");
+  await page.answered();
+  return page.tab.locator(".answer .markdown p").evaluateAll((all) =>
+    all.map((one) => {
+      const range = document.createRange();
+      range.setStart(one.firstChild, 0);
+      range.setEnd(one.firstChild, 1);
+      const [letter, line] = [range.getBoundingClientRect(), one.getBoundingClientRect()];
+      return letter.left - line.left < line.right - letter.right ? "left" : "right";
+    }),
+  );
+}
+
 /** Markdown as it is shown. */
 export async function markdown(page) {
   await page.ask("Hi");

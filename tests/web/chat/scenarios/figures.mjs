@@ -36,10 +36,9 @@ export async function longAnswer(page, { maxTokens }) {
       requestAnimationFrame(count);
     };
     requestAnimationFrame(count);
-    // From the first word to the last one: before and after it the page changes for other reasons too.
+    // From the first word on, its ending with it: before it the page changes for other reasons too.
     new MutationObserver(() => {
-      const isComing = document.querySelector(".answer[aria-busy=true] .status span + span") !== null;
-      if (!isComing) return;
+      if (document.querySelector(".answer .status span + span") === null) return;
       inFrame++;
       window.counted.changes++;
     }).observe(document.querySelector("main"), { childList: true, subtree: true, characterData: true });

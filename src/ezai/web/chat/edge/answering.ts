@@ -8,6 +8,7 @@ import {
   kept,
   type Message,
   type MessagesRequest,
+  nextFrame,
   openStream,
   type RunningStream,
 } from "ezai-stream";
@@ -44,14 +45,20 @@ export function answering(store: Store, key: () => string | null, keyWanted: () 
         onPhase: (phase) => {
           if (phase.name !== "ended") store.dispatch({ type: "phase", id, phase });
         },
-        onBatch: (batch) => store.dispatch({ type: "answer", id, answer: filled.grown(batch) }),
+        onBatch: (batch) => {
+          const answer = filled.grown(batch);
+          // The last one is shown with the ending: the page changes once in a frame.
+          if (!batch.isLast) store.dispatch({ type: "answer", id, answer });
+        },
       });
       streams.set(id, stream);
-      void stream.ended.then((ending) => {
-        streams.delete(id);
-        store.dispatch({ type: "answered", id, answer: filled.ended(ending), now: Date.now() });
-        if (ending.kind === "refused" && ending.status === 401) keyWanted();
-      });
+      void stream.ended.then((ending) =>
+        nextFrame(() => {
+          streams.delete(id);
+          store.dispatch({ type: "answered", id, answer: filled.ended(ending), now: Date.now() });
+          if (ending.kind === "refused" && ending.status === 401) keyWanted();
+        }),
+      );
     },
     stop: (conversationId) => streams.get(conversationId)?.stop(),
   };

@@ -68,6 +68,7 @@ class BrowserStorage implements Storage {
   }
 
   remove(id: string): Promise<void> {
+    keepUnwritten(unwritten().filter((one) => one.id !== id));
     return this.#write((conversations, summaries) => {
       conversations.delete(id);
       summaries.delete(id);
@@ -80,22 +81,35 @@ class BrowserStorage implements Storage {
     // Another tab may have gone a moment before, and none has come since.
     const others = unwritten().filter(({ id }) => !ids.has(id));
     // Where there is no room for the last moments, the database has what was written before.
-    ofBrowser.set(UNWRITTEN, JSON.stringify([...others, ...conversations]));
+    keepUnwritten([...others, ...conversations]);
   }
 
+  /** Those for which there is no room wait for the next time. */
   async putBackUnwritten(): Promise<void> {
-    for (const conversation of unwritten()) await this.save(conversation);
-    ofBrowser.remove(UNWRITTEN);
+    const left: Conversation[] = [];
+    for (const conversation of unwritten()) {
+      const kept = await this.load(conversation.id);
+      // The page may have come back, or another tab may have gone on with it.
+      if (kept !== null && kept.updatedAt > conversation.updatedAt) continue;
+      await this.save(conversation).catch(() => left.push(conversation));
+    }
+    keepUnwritten(left);
   }
 
   #write(change: (conversations: IDBObjectStore, summaries: IDBObjectStore) => void): Promise<void> {
     const transaction = this.#database.transaction([CONVERSATIONS, SUMMARIES], "readwrite");
     change(transaction.objectStore(CONVERSATIONS), transaction.objectStore(SUMMARIES));
+    transaction.commit(); // at once: what waits is given up when the page goes
     return new Promise((resolve, reject) => {
       transaction.oncomplete = () => resolve();
       transaction.onabort = transaction.onerror = () => reject(transaction.error);
     });
   }
+}
+
+function keepUnwritten(conversations: readonly Conversation[]): void {
+  if (conversations.length === 0) ofBrowser.remove(UNWRITTEN);
+  else ofBrowser.set(UNWRITTEN, JSON.stringify(conversations));
 }
 
 function unwritten(): Conversation[] {

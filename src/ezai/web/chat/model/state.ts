@@ -33,6 +33,8 @@ export type Action =
   | { readonly type: "models failed"; readonly reason: string }
   | { readonly type: "summaries"; readonly summaries: readonly Summary[] }
   | { readonly type: "opened"; readonly conversation: Conversation }
+  /** Another tab has written a conversation; null where the one here stays as it is. */
+  | { readonly type: "kept elsewhere"; readonly summary: Summary; readonly conversation: Conversation | null }
   | { readonly type: "removed"; readonly id: string; readonly next: Conversation }
   | { readonly type: "settings"; readonly settings: Settings }
   | { readonly type: "asked"; readonly id: string; readonly exchanges: readonly Exchange[]; readonly now: number }
@@ -80,6 +82,8 @@ export function reduce(state: PageState, action: Action): PageState {
       return { ...state, summaries: action.summaries };
     case "opened":
       return opened(state, action.conversation);
+    case "kept elsewhere":
+      return keptElsewhere(state, action.summary, action.conversation);
     case "removed":
       return removed(state, action.id, action.next);
     case "settings":
@@ -134,6 +138,13 @@ function opened(state: PageState, conversation: Conversation): PageState {
     editing: null,
     isListOpen: false,
   };
+}
+
+function keptElsewhere(state: PageState, summary: Summary, conversation: Conversation | null): PageState {
+  const others = state.summaries.filter(({ id }) => id !== summary.id);
+  const summaries = [summary, ...others].sort((one, other) => other.updatedAt - one.updatedAt);
+  const next = { ...state, summaries };
+  return conversation === null ? next : changed(next, conversation.id, () => conversation);
 }
 
 function removed(state: PageState, id: string, next: Conversation): PageState {

@@ -9,12 +9,14 @@ export function Announcer() {
   const phase = useSelected((state) => state.running[state.currentId]?.name ?? "none");
   const ending = useSelected(endingText);
   const [told, setTold] = useState("");
-  const wasRunning = useRef(false);
+  const currentId = useSelected((state) => state.currentId);
+  const runningId = useRef<string | null>(null);
   useEffect(() => {
     if (phase === "streaming") setTold("The answer begins.");
-    else if (phase === "none" && wasRunning.current) setTold(ending);
-    wasRunning.current = phase !== "none";
-  }, [phase]);
+    // What was running before may be another conversation, which goes on.
+    else if (phase === "none" && runningId.current === currentId) setTold(ending);
+    runningId.current = phase === "none" ? null : currentId;
+  }, [phase, currentId]);
   return (
     <div class="hidden" role="status" aria-live="polite">
       {told}

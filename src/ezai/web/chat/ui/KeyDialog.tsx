@@ -21,6 +21,7 @@ export function KeyDialog() {
           <span>Key</span>
           <input
             type="password"
+            autofocus
             name="key"
             autocomplete="off"
             spellcheck={false}

@@ -94,12 +94,14 @@ test("a state is handed out once, with the one before it", () => {
   ]);
 });
 
-test("the last batch comes before the ending, frame or no frame", async () => {
-  const { asked, batches, stream } = await streaming(start(), openText());
-  await asked.send(text("a"), shut(), last(), STOP);
+test("the last batch comes before the ending, frame or no frame, and says that it is the last", async () => {
+  const { asked, frames, batches, stream } = await streaming(start(), openText());
+  await asked.send(text("a"));
+  frames.next();
+  await asked.send(text("b"), shut(), last(), STOP);
   const ending = await stream.ended;
-  expect(batches).toHaveLength(1);
-  expect(batches[0]?.message).toBe(ending.message);
+  expect(batches.map((batch) => batch.isLast)).toEqual([false, true]);
+  expect(batches[1]?.message).toBe(ending.message);
 });
 
 test("a callback that raises ends nothing", async () => {

@@ -6,19 +6,39 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test.each([
-  ["a page that is shown has frames", "visible", 1],
-  ["a page that is hidden has none, and gets a timer", "hidden", 0],
-])("%s", (_, visibilityState, frames) => {
+/** A page whose frames never come by themselves. */
+function page(visibilityState: string) {
   vi.useFakeTimers();
-  const requestAnimationFrame = vi.fn();
+  const frames: (() => void)[] = [];
   vi.stubGlobal("document", { visibilityState });
-  vi.stubGlobal("requestAnimationFrame", requestAnimationFrame);
+  vi.stubGlobal("requestAnimationFrame", (callback: () => void) => frames.push(callback));
+  vi.stubGlobal("cancelAnimationFrame", (id: number) => frames.splice(id - 1, 1));
   const callback = vi.fn();
   worldWith({}).schedule(callback);
+  return { frames, callback };
+}
+
+test("a page that is shown has frames", () => {
+  const { frames, callback } = page("visible");
+  vi.advanceTimersByTime(900);
+  expect(callback).not.toHaveBeenCalled();
+  frames[0]?.();
   vi.runAllTimers();
-  expect(requestAnimationFrame).toHaveBeenCalledTimes(frames);
-  expect(callback).toHaveBeenCalledTimes(1 - frames);
+  expect(callback).toHaveBeenCalledOnce();
+});
+
+test("a page that is hidden has none, and gets a timer", () => {
+  const { frames, callback } = page("hidden");
+  vi.advanceTimersByTime(16);
+  expect(callback).toHaveBeenCalledOnce();
+  expect(frames).toHaveLength(0);
+});
+
+test("a page that is hidden while it waits for a frame does not wait for ever", () => {
+  const { frames, callback } = page("visible");
+  vi.advanceTimersByTime(1000);
+  expect(callback).toHaveBeenCalledOnce();
+  expect(frames).toHaveLength(0);
 });
 
 test("where there is no page there is a timer", () => {
