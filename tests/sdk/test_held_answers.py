@@ -63,7 +63,7 @@ def client(gateway: GatewayProcess) -> Iterator[anthropic.Anthropic]:
 
 
 def asked(prompt: str, **fields: Any) -> dict[str, Any]:
-    return {"model": "claude", "max_tokens": 300, "messages": [{"role": "user", "content": prompt}], **fields}
+    return {"model": "claude", "max_tokens": 1500, "messages": [{"role": "user", "content": prompt}], **fields}
 
 
 def forced(prompt: str, schema: Any, **fields: Any) -> dict[str, Any]:
@@ -95,7 +95,9 @@ def test_a_schema_that_points_to_itself(client: anthropic.Anthropic) -> None:
 def test_an_answer_fits_its_schema(client: anthropic.Anthropic, name: str) -> None:
     form = {"format": {"type": "json_schema", "schema": of(SCHEMAS[name])}}
     with client.messages.stream(**asked(PROMPTS[0], output_config=form)) as stream:
-        (block,) = stream.get_final_message().content
+        message = stream.get_final_message()
+    assert message.stop_reason == "end_turn"
+    (block,) = message.content
     assert block.type == "text"
     assert fits(msgspec.json.decode(block.text), of(SCHEMAS[name])), block.text
 
