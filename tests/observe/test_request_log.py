@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from ezai.errors import UpstreamTruncated
-from ezai.observe.request_log import RequestLog
+from ezai.observe.request_log import MOST_WAITING, RequestLog
 from ezai.ports import Outcome
 from ezai.protocol.end import Cause, End, UsageSource
 from ezai.protocol.usage import Usage
@@ -43,6 +43,21 @@ def told(caplog: pytest.LogCaptureFixture, *outcomes: Outcome) -> list[dict[str,
         clock.advance(1)
     assert {record.getMessage() for record in caplog.records} == {"request ended"}
     return [record.__dict__["fields"] for record in caplog.records]
+
+
+def test_lines_wait_for_a_tick_or_for_each_other(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "ezai.requests"):
+        clock = FakeClock()
+        log = RequestLog(clock)
+        for _ in range(MOST_WAITING - 1):
+            log.ended(FINISHED)
+        assert not caplog.records
+        log.ended(FINISHED)
+        assert len(caplog.records) == MOST_WAITING
+        log.ended(FINISHED)
+        assert len(caplog.records) == MOST_WAITING
+        clock.advance(1)
+        assert len(caplog.records) == MOST_WAITING + 1
 
 
 def test_the_line_of_a_request(caplog: pytest.LogCaptureFixture) -> None:

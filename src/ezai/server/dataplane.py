@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from ezai import __version__
-from ezai.errors import InternalError, MethodNotAllowed, NotFound, RequestError
+from ezai.errors import InternalError, MethodNotAllowed, NotFound, Overloaded, RequestError
 from ezai.pipeline.counting import count_tokens
 from ezai.pipeline.driver import Attended, StreamRegistry, run_plain
 from ezai.pipeline.request import GatewayRequest
@@ -95,6 +95,9 @@ class DataPlane:
         exchange = Exchange(scope, receive, send, self.ports.ids.new("req_"))
         exchange.cors = self._settings.cors.headers(exchange.path, exchange.headers)
         try:
+            if exchange.over_capacity:
+                full = "The gateway has as many requests as it may have connections; try again."
+                raise Overloaded(full, retry_after_s=1)
             await self._handler(exchange)(exchange)
         except RequestError as error:
             await self._refuse(exchange, error)

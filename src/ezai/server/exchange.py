@@ -20,8 +20,8 @@ from ezai.server.direct_line import DIRECT_LINE, DirectLine
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-READER_STALLED = "ezai.reader_stalled"
-"""What HTTP/2 says in the scope's state of a stream that it cut for that."""
+OVER_CAPACITY, READER_STALLED = "ezai.over_capacity", "ezai.reader_stalled"
+"""What HTTP/2 says in the scope's state: of a request above its limit, and of a stream that it cut."""
 WITHOUT_BODY = frozenset({204, 304})
 
 _encode = msgspec.json.Encoder().encode
@@ -38,6 +38,7 @@ class Exchange:
         self._line: DirectLine | None = self._state.get(DIRECT_LINE)
         self._watching: asyncio.Task[None] | None = None
         self._in_pieces = False
+        self.over_capacity: bool = self._state.get(OVER_CAPACITY, False)
         self.query: bytes = scope["query_string"]
         self.headers: Headers = scope["headers"]
         self.request_id = request_id

@@ -53,11 +53,11 @@ def take_inheritance(environ: MutableMapping[str, str]) -> Inheritance:
     succession = environ.pop(SUCCESSION, "")
     told = {name: environ.pop(name, "") for name in _SYSTEMD}
     if found := re.fullmatch(r"(\d{1,9}):(\d{1,9})", succession):
-        return Inheritance(_adopted(int(found[1])), _adopted(int(found[2])))
+        return Inheritance(adopted(int(found[1])), adopted(int(found[2])))
     if told["LISTEN_PID"] == str(os.getpid()) and told["LISTEN_FDS"]:
         if told["LISTEN_FDS"] != "1":
             raise SetupError(f"{told['LISTEN_FDS']} sockets were passed by LISTEN_FDS: pass one (one ListenStream).")
-        return Inheritance(_checked(_adopted(_SYSTEMD_FIRST_FD)))
+        return Inheritance(_checked(adopted(_SYSTEMD_FIRST_FD)))
     return Inheritance()
 
 
@@ -73,14 +73,15 @@ def succession(environ: Mapping[str, str], listening: socket.socket, ready: sock
     return {**environ, SUCCESSION: f"{listening.fileno()}:{ready.fileno()}"}
 
 
-def _adopted(descriptor: int) -> socket.socket:
+def adopted(descriptor: int) -> socket.socket:
+    """The inherited socket of that number, which goes to no child. Raises `SetupError` where it is none."""
     try:
         os.set_inheritable(descriptor, False)
-        adopted = socket.socket(fileno=descriptor)
+        inherited = socket.socket(fileno=descriptor)
     except OSError as error:
         raise SetupError(f"The descriptor {descriptor} that was passed is no socket ({error.strerror}).") from None
-    adopted.setblocking(False)
-    return adopted
+    inherited.setblocking(False)
+    return inherited
 
 
 def _checked(listening: socket.socket) -> socket.socket:

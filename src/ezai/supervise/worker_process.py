@@ -10,9 +10,7 @@ What serves is imported by `main` alone: a process that a worker starts for larg
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import socket
 import sys
 
 from ezai.supervise.embedded_child import die_with_parent
@@ -25,15 +23,11 @@ def main(arguments: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     die_with_parent(parent_pid)
+    from ezai.supervise.sockets import adopted
     from ezai.supervise.worker import Worker
 
     with asyncio.Runner(loop_factory=event_loop()) as runner:
-        runner.run(Worker(_adopted(listening)).run(_adopted(control)))
-
-
-def _adopted(descriptor: int) -> socket.socket:
-    os.set_inheritable(descriptor, False)
-    return socket.socket(fileno=descriptor)
+        runner.run(Worker(adopted(listening)).run(adopted(control)))
 
 
 if __name__ == "__main__":

@@ -505,7 +505,7 @@ def test_c16_connections_over_the_limit_wait_until_others_have_gone(run: Run) ->
 
 
 def test_c16_streams_count_as_connections_do(run: Run) -> None:
-    """One connection does not hold more requests than there may be connections."""
+    """One connection does not hold more requests than there may be connections; who is refused is counted."""
 
     async def test() -> None:
         options = Options(http2=True, limits=LimitsConfig(connections=3))
@@ -516,6 +516,8 @@ def test_c16_streams_count_as_connections_do(run: Run) -> None:
             answer = await client.answer(client.get("/healthz"))
             assert (answer.status, answer.error["type"]) == (529, "overloaded_error")
             assert answer.fields["retry-after"] == "1"
+            counted = await running.http.get("/metrics")
+            assert 'ezai_requests_total{cause="overloaded"' in counted.text
 
     run(test())
 

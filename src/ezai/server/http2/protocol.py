@@ -17,11 +17,12 @@ from urllib.parse import unquote
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from ezai.errors import Overloaded, RequestError, RequestReceiptTimeout
+from ezai.errors import RequestError, RequestReceiptTimeout
 from ezai.ports import Headers
 from ezai.protocol.anthropic.answers import error_body
 from ezai.server.acceptor import Place
 from ezai.server.edge import KEEP_ALIVE_S, SHORT_KEEP_ALIVE_S, EdgeSettings
+from ezai.server.exchange import OVER_CAPACITY
 from ezai.server.http2.events import BodyArrived, Event, RequestArrived, RequestFaulty, StreamLost
 from ezai.server.http2.exchange import App, StreamExchange
 from ezai.server.http2.fields import RequestHead
@@ -203,10 +204,6 @@ class Http2Protocol(asyncio.Protocol):
         if len(self._exchanges) >= MAX_STREAMS:  # some were cut by the client, but have not ended yet
             self._session.cut(stream, Code.REFUSED_STREAM)
             return
-        if len(self._server.tasks) >= self._edge.connection_limit:
-            full = "The gateway has as many requests as it may have connections; try again."
-            self._refuse(stream, Overloaded(full, retry_after_s=1))
-            return
         raw_path, _, query = head.target.partition(b"?")
         path = raw_path.decode()
         scope = {
@@ -216,7 +213,7 @@ class Http2Protocol(asyncio.Protocol):
             "raw_path": raw_path,
             "query_string": query,
             "headers": head.fields,
-            "state": {},
+            "state": {OVER_CAPACITY: len(self._server.tasks) >= self._edge.connection_limit},
         }
         exchange = StreamExchange(self, stream, scope, expects_continue=head.expects_continue)
         self._exchanges[stream.id] = exchange
