@@ -14,9 +14,11 @@ import pytest
 
 from ezai.protocol.end import End, UsageSource
 from ezai.protocol.usage import Usage
+from ezai.store.journal_file import JournalFile
 from ezai.store.ledger import SqliteLedger
+from ezai.store.records import IntentRecord
 from tests.cli.store_commands import Commands, commands_on
-from tests.store.records import intent, run, settlement, writing
+from tests.store.records import intent, journaling, journals, recording, run, settlement
 
 DAY_S = 86_400
 
@@ -31,8 +33,8 @@ def record(ezai: Commands, request_id: str, *, cost: int | None, age_s: float = 
     mine = intent(request_id, **fields)
 
     async def scenario() -> None:
-        async with writing(ezai.database) as writer:
-            ledger = SqliteLedger(writer, lambda: time.time() - age_s)
+        async with journaling(ezai.database) as journal:
+            ledger = SqliteLedger(journal, lambda: time.time() - age_s)
             await ledger.intend(mine)
             await ledger.settle(settlement(mine, end=end, cost_nanousd=cost))
 
@@ -77,8 +79,8 @@ def test_a_key_is_shown_with_its_name(ezai: Commands) -> None:
 
 def test_what_has_not_ended_is_told(ezai: Commands) -> None:
     async def scenario() -> None:
-        async with writing(ezai.database) as writer:
-            await SqliteLedger(writer, time.time).intend(intent())
+        async with recording(ezai.database) as ledger:
+            await ledger.intend(intent())
 
     run(scenario())
     assert cells(ezai.run("usage"))[1][-1] == "0.00"
@@ -167,3 +169,11 @@ def test_names_that_clients_chose_do_nothing(ezai: Commands, model: str) -> None
 )
 def test_arguments_that_are_none_are_refused(ezai: Commands, arguments: list[str], said: str) -> None:
     assert said in ezai.refused("usage", *arguments)
+
+
+def test_what_a_killed_gateway_left_is_counted(ezai: Commands) -> None:
+    left = JournalFile(ezai.database)
+    left.append(IntentRecord(("req_1", 1, "up", "model", 5), ("req_1", None, "", "anthropic", "model", "*", 1, 5)))
+    left.close()
+    assert cells(ezai.run("usage"))[1][1] == "1"
+    assert journals(ezai.database) == []

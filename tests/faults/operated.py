@@ -25,8 +25,8 @@ from tests.pipeline.fakes import DONE, chunk
 from tests.pipeline.test_dialogues import CLOSE, DELTA, HI, OPEN, START, STOP
 from tests.raw_client import RawClient, raw_client
 from tests.server.test_edge import STREAMED
-from tests.store.records import rows
-from tests.upstreams.http.scripted import EOF, HOLD, Script, ScriptedServer, scripted_server
+from tests.store.records import is_all_filed, rows
+from tests.upstreams.http.scripted import EOF, HOLD, Script, ScriptedServer, scripted_server, until
 
 WAIT_S = 90
 CLEAN_CLOSE = b"0\r\n\r\n"
@@ -137,9 +137,10 @@ class Operated:
 
     # What is left.
 
-    def causes(self) -> Counter[str]:
+    async def causes(self) -> Counter[str]:
         """How the admitted requests ended, by the ledger, which must agree with itself: every one is settled once."""
         database = self.config.parent / "ezai.db"
+        await until(lambda: is_all_filed(database))
         requests = rows(database, "SELECT id, cause FROM request WHERE ended_at_ms IS NOT NULL")
         attempts = rows(database, "SELECT request_id, cause FROM attempt WHERE state = 'settled'")
         assert len(rows(database, "SELECT 1 FROM request")) == len(requests)

@@ -44,6 +44,7 @@ from ezai.ports import Observer
 from ezai.protocol.anthropic.events import ERROR, MESSAGE_STOP, MessagesEvent, read_event
 from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.sse import SseDecoder
+from ezai.store.journal import Journal
 from ezai.store.opening import open_store
 from ezai.system import SystemClock
 from ezai.upstreams.embedded import EmbeddedUpstream
@@ -159,6 +160,7 @@ class Row:
     pool: HttpClient
     """The gateway's connections to the upstream."""
     observers: Sequence[Observer]
+    journal: Journal
     next: Mock
     told: list[Told] = field(default_factory=list)
     _said: list[tuple[str, list[str]]] = field(default_factory=list)
@@ -226,10 +228,12 @@ class Row:
 
     # The ledger.
 
-    def requests(self) -> list[dict[str, Any]]:
+    async def requests(self) -> list[dict[str, Any]]:
+        await self.journal.flush()
         return rows(self.database, "SELECT * FROM request ORDER BY rowid")
 
-    def attempts(self) -> list[dict[str, Any]]:
+    async def attempts(self) -> list[dict[str, Any]]:
+        await self.journal.flush()
         return rows(self.database, "SELECT * FROM attempt ORDER BY rowid")
 
     async def check(self) -> None:
@@ -238,7 +242,7 @@ class Row:
         for observer in self.observers:
             if isinstance(observer, RequestLog):
                 observer.write()
-        requests, attempts = self.requests(), self.attempts()
+        requests, attempts = await self.requests(), await self.attempts()
         ids = [item["id"] for item in requests]
         causes = [cause for cause, _ in self._said]
         assert [item["cause"] for item in requests] == causes, "say with `ends` how each request ended"
@@ -298,8 +302,8 @@ async def playing(
                 made = served.gateway.upstreams[0]
                 assert not isinstance(made, EmbeddedUpstream)
                 gateway = served.gateway
-                observers = gateway.data_plane.ports.observers
-                row = Row(wire, served.url, mock, database, log, gateway.registry, made._client, observers, second)
+                kept = gateway.data_plane.ports.observers, store.journal
+                row = Row(wire, served.url, mock, database, log, gateway.registry, made._client, *kept, second)
                 yield row
                 await row.check()
         finally:

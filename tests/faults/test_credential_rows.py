@@ -102,7 +102,7 @@ def test_a_header_that_repeats_the_credential_stays_here(name: str, rows: Rows, 
         assert told.text == "0 1 2 "
         assert UPSTREAM_KEY not in str(told.headers)
         row.ends(FINISHED)
-        assert UPSTREAM_KEY not in str(row.attempts())
+        assert UPSTREAM_KEY not in str(await row.attempts())
 
     rows.play(test)
 

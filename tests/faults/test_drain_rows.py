@@ -46,7 +46,7 @@ def test_row_d1_short_streams_all_finish_and_new_ones_are_refused(workers: int, 
         gateway.let_go()
         assert all(map(finished, await rests(clients)))
         assert await gateway.exit_status() == 0
-        assert gateway.causes() == {"finished": streams}
+        assert await gateway.causes() == {"finished": streams}
 
     operate(test, tmp_path, workers=workers, wire=wire)
 
@@ -65,7 +65,7 @@ def test_row_d2_endless_streams_are_told_at_the_end_of_the_drain(workers: int, w
         refusal = await unary.answer()
         assert (refusal.status, refusal.error["error"]["details"]["error_code"]) == (529, "draining")
         assert await gateway.exit_status() == 0
-        assert gateway.causes() == {"draining": streams + 1}
+        assert await gateway.causes() == {"draining": streams + 1}
 
     operate(test, tmp_path, workers=workers, wire=wire, drain_s=0.5)
 
@@ -86,7 +86,7 @@ def test_row_d3_a_second_signal_ends_them_at_once_but_in_order(
         gateway.send(second)
         assert all(map(told_draining, await rests(clients)))
         assert await gateway.exit_status() == 0
-        assert gateway.causes() == {"draining": streams}
+        assert await gateway.causes() == {"draining": streams}
 
     operate(test, tmp_path, workers=workers, wire=wire)
 
@@ -106,7 +106,7 @@ def test_row_d3_a_third_signal_waits_for_no_reader(wire: str, tmp_path: Path) ->
         gateway.send(signal.SIGTERM)
         assert told_draining(await stream.rest_or_cut())
         assert await gateway.exit_status() == 0
-        assert gateway.causes() == {"draining": 1}
+        assert await gateway.causes() == {"draining": 1}
 
     operate(test, tmp_path, wire=wire)
 

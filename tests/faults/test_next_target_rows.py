@@ -39,7 +39,7 @@ def other_wire(wire: str) -> str:
     return "openai" if wire == "anthropic" else "anthropic"
 
 
-def is_answered_by_next(row: Row, told: Told, *failures: str) -> None:
+async def is_answered_by_next(row: Row, told: Told, *failures: str) -> None:
     """The second target has answered, and nothing of the first is to be seen."""
     assert (told.status, told.text) == (200, NEXT_TEXT)
     assert (told.headers["x-ezai-upstream"], told.headers["x-ezai-attempts"]) == ("next", str(len(failures) + 1))
@@ -47,7 +47,7 @@ def is_answered_by_next(row: Row, told: Told, *failures: str) -> None:
         assert told.kinds.count(MESSAGE_START) == 1
     row.ends(FINISHED, after=failures)
     assert len(row.next.journal.requests) == 1
-    *failed, last = row.attempts()
+    *failed, last = await row.attempts()
     assert all((item["output_tokens"], item["cost_nanousd"]) == (0, 0) for item in failed), "it produced nothing"
     assert last["output_tokens"] == 2
 
@@ -62,7 +62,7 @@ def is_its_own(row: Row) -> None:
 
 def test_u01_a_refused_connection(rows: Rows, next_wire: str, stream: bool) -> None:
     async def test(row: Row) -> None:
-        is_answered_by_next(row, await row.ask(stream=stream), UNREACHABLE)
+        await is_answered_by_next(row, await row.ask(stream=stream), UNREACHABLE)
 
     with closed_port() as nobody:
         rows.play(test, at=nobody, next_wire=next_wire)
@@ -84,16 +84,16 @@ def test_u01_a_connection_that_ends_as_it_begins(accept: Accept, rows: Rows, oth
     async def test(row: Row) -> None:
         row.mock.accept(accept)
         told = await row.ask(stream=stream)
-        cause = row.attempts()[0]["cause"]
+        cause = (await row.attempts())[0]["cause"]
         assert cause in {UNREACHABLE, TRUNCATED}, "a reset may come before the connection is known to stand"
-        is_answered_by_next(row, told, cause)
+        await is_answered_by_next(row, told, cause)
 
     rows.play(test, next_wire=other_wire)
 
 
 def test_u02_a_black_hole(rows: Rows, next_wire: str, stream: bool) -> None:
     async def test(row: Row) -> None:
-        is_answered_by_next(row, await row.ask(stream=stream), TIMEOUT)
+        await is_answered_by_next(row, await row.ask(stream=stream), TIMEOUT)
 
     with black_hole() as nobody:
         rows.play(test, at=nobody, next_wire=next_wire, timeouts=TimeoutsConfig(connect=SHORT_S))
@@ -124,7 +124,7 @@ def test_u03_u04_silence_before_the_first_event(
             row.ends(TIMEOUT)
             is_its_own(row)
         else:
-            is_answered_by_next(row, told, TIMEOUT)
+            await is_answered_by_next(row, told, TIMEOUT)
             assert row.record.ended is Ended.PEER_CLOSED, "it was let go before the next one was asked"
         assert len(row.mock.journal.requests) == 1
 
@@ -166,7 +166,7 @@ def test_u05_of_a_unary_answer_nothing_was_told(rows: Rows, next_wire: str) -> N
         told = await row.ask("tokens=3,stall_after=3", stream=False)
         assert told.text == NEXT_TEXT
         row.ends(FINISHED, after=["upstream_stalled"])
-        assert row.attempts()[0]["output_tokens"] == 2, "what it used is recorded"
+        assert (await row.attempts())[0]["output_tokens"] == 2, "what it used is recorded"
 
     rows.play(test, next_wire=next_wire, timeouts=TimeoutsConfig(idle=SHORT_S))
 
@@ -179,9 +179,9 @@ def test_u15_a_hang_up_before_the_first_event(how: str, rows: Rows, other_wire: 
     async def test(row: Row) -> None:
         told = await row.ask(f"tokens=3,{how}", stream=stream)
         if how == "end_after=0" and row.is_tap and not stream:
-            is_answered_by_next(row, told, "upstream_malformed")  # an empty body, whole by its framing
+            await is_answered_by_next(row, told, "upstream_malformed")  # an empty body, whole by its framing
         else:
-            is_answered_by_next(row, told, TRUNCATED)
+            await is_answered_by_next(row, told, TRUNCATED)
         assert len(row.mock.journal.requests) == 1, "it may have been billed, so it is not asked again"
 
     rows.play(test, next_wire=other_wire, max_retries=2)
@@ -219,7 +219,7 @@ def test_u16_a_reset_behind_the_last_event_has_lost_nothing(rows: Rows, other_wi
     async def test(row: Row) -> None:
         told = await row.ask("tokens=3,framing=chunked,reset_after=last", stream=stream)
         if row.is_tap and not stream:  # the end of its body is told by the framing alone
-            is_answered_by_next(row, told, TRUNCATED)
+            await is_answered_by_next(row, told, TRUNCATED)
             return
         assert told.text == "0 1 2 "
         row.ends(FINISHED)
@@ -234,7 +234,7 @@ def test_u16_a_reset_behind_the_last_event_has_lost_nothing(rows: Rows, other_wi
 @pytest.mark.parametrize("kind", ["overloaded_error", "api_error", "rate_limit_error", "authentication_error"])
 def test_u23_an_error_first_goes_to_the_next_target(kind: str, rows: Rows, other_wire: str) -> None:
     async def test(row: Row) -> None:
-        is_answered_by_next(row, await row.ask(f"tokens=3,error_after=0:{kind}"), REFUSED)
+        await is_answered_by_next(row, await row.ask(f"tokens=3,error_after=0:{kind}"), REFUSED)
         assert len(row.mock.journal.requests) == 1
 
     rows.play(test, next_wire=other_wire, max_retries=2)
@@ -310,7 +310,7 @@ def test_u25_whether_the_next_target_is_asked(status: int, rows: Rows, other_wir
             row.ends(REFUSED)
             is_its_own(row)
         else:
-            is_answered_by_next(row, told, REFUSED)
+            await is_answered_by_next(row, told, REFUSED)
         assert len(row.mock.journal.requests) == 1
 
     rows.play(test, next_wire=other_wire)
@@ -372,7 +372,7 @@ def test_u26_what_lies_behind_us_is_waited_for_no_longer(advice: str, rows: Rows
 @pytest.mark.parametrize("advice", ["2", "3600"])
 def test_u26_while_another_target_is_ready_nobody_waits(advice: str, rows: Rows, other_wire: str, stream: bool) -> None:
     async def test(row: Row) -> None:
-        is_answered_by_next(row, await row.ask(busy(503, advice), stream=stream), REFUSED)
+        await is_answered_by_next(row, await row.ask(busy(503, advice), stream=stream), REFUSED)
 
     rows.play(test, max_retries=2, next_wire=other_wire)
 
@@ -381,7 +381,7 @@ def test_u26_a_target_that_rate_limits_is_left_alone_for_as_long_as_it_says(
     rows: Rows, other_wire: str, stream: bool
 ) -> None:
     async def test(row: Row) -> None:
-        is_answered_by_next(row, await row.ask(busy(429, "50"), stream=stream), REFUSED)
+        await is_answered_by_next(row, await row.ask(busy(429, "50"), stream=stream), REFUSED)
         told = await row.ask(stream=stream)
         assert (told.headers["x-ezai-upstream"], told.headers["x-ezai-attempts"]) == ("next", "1")
         row.ends(FINISHED)

@@ -91,7 +91,7 @@ def test_c4_a_reader_that_has_stopped_is_cut_and_its_upstream_stopped(rows: Rows
             await row.upstream_is_let_go()
             assert row.record.ended in {Ended.PEER_CLOSED, Ended.PEER_RESET}
             assert row.record.written_bytes < IN_BETWEEN_BYTES
-            (attempt,) = row.attempts()
+            (attempt,) = await row.attempts()
             assert attempt["output_tokens"] > 0, "used as far as it went"
             assert attempt["usage_source"] == "estimated"
             client.read_again()
@@ -175,7 +175,7 @@ def test_c16_as_many_as_may_be_are_served_and_all_others_told_so(
             assert all(map(finished, await rests(running)))
             for client in running:
                 client.close()
-        assert gateway.causes() == {"finished": 2 * served}, "a refusal leaves no record"
+        assert await gateway.causes() == {"finished": 2 * served}, "a refusal leaves no record"
 
     operate(test, tmp_path, wire=wire, limits=f"streams = {served}\nconnections = {connections}")
 

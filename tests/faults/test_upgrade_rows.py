@@ -122,7 +122,7 @@ def test_row_d8_an_upgrade_under_load_fails_no_request(
         os.kill(pid, signal.SIGTERM)
         await ends(pid)
         assert await gateway.exit_status() == 0
-        assert gateway.causes() == {"finished": load.answered + 20}
+        assert await gateway.causes() == {"finished": load.answered + 20}
 
     operate(test, tmp_path, workers=workers, wire=wire)
 

@@ -27,7 +27,7 @@ def test_u10_u17_an_event_that_cannot_be_read(fault: str, rows: Rows) -> None:
         breaks_off(told, "upstream_malformed")
         assert tokens_in(told.text) == 1, "what stood before it was whole"
         row.ends("upstream_malformed")
-        assert row.attempts()[0]["output_tokens"] == 1
+        assert (await row.attempts())[0]["output_tokens"] == 1
         await row.serves()
 
     rows.play(test)
@@ -97,7 +97,7 @@ def test_u21_tiny_events_as_fast_as_possible(tokens: int, rows: Rows) -> None:
         told = await row.ask(f"tokens={tokens}", max_tokens=tokens)
         assert tokens_in(told.text) == tokens
         row.ends(FINISHED)
-        assert row.attempts()[0]["output_tokens"] == tokens
+        assert (await row.attempts())[0]["output_tokens"] == tokens
         await row.upstream_is_kept()
 
     rows.play(test)
@@ -134,7 +134,7 @@ def test_u24_an_error_in_mid_stream(said: str, told_as: str, rows: Rows) -> None
         breaks_off(told, "upstream_error", told_as)
         assert tokens_in(told.text) == 2
         row.ends("upstream_error")
-        (attempt,) = row.attempts()
+        (attempt,) = await row.attempts()
         assert (attempt["output_tokens"], attempt["usage_source"]) == (2, "estimated")
         await row.serves()
 
@@ -211,7 +211,7 @@ def test_u32_usage_that_is_none_is_not_recorded(kind: str, rows: Rows, stream: b
         told = await row.ask(f"tokens=3,usage={kind}", stream=stream)
         assert told.text == "0 1 2 "
         row.ends(FINISHED)
-        (attempt,) = row.attempts()
+        (attempt,) = await row.attempts()
         counted = (0, "none") if row.is_tap and not stream else (3, "estimated")
         assert (attempt["output_tokens"], attempt["usage_source"]) == counted
         assert 0 <= attempt["input_tokens"] <= MAX_COUNT
@@ -226,7 +226,7 @@ def test_u32_no_usage_is_estimated(rows: Rows, stream: bool) -> None:
     async def test(row: Row) -> None:
         assert (await row.ask("tokens=3,usage=missing", stream=stream)).text == "0 1 2 "
         row.ends(FINISHED)
-        (attempt,) = row.attempts()
+        (attempt,) = await row.attempts()
         assert (attempt["output_tokens"], attempt["usage_source"]) == (3, "estimated")
 
     rows.play(test)
@@ -250,7 +250,7 @@ def test_u32_usage_that_shrinks(rows: Rows, stream: bool) -> None:
     async def test(row: Row) -> None:
         assert (await row.ask("tokens=3,usage=shrinking", stream=stream)).text == "0 1 2 "
         row.ends(FINISHED)
-        (attempt,) = row.attempts()
+        (attempt,) = await row.attempts()
         assert (attempt["output_tokens"], attempt["usage_source"]) == (3, "upstream")
 
     rows.play(test)
@@ -272,7 +272,7 @@ def test_u33_streams_as_servers_send_them(fault: str, rows: Rows, stream: bool) 
         told = await row.ask(f"tokens=3,{fault}", stream=stream)
         assert told.text == "0 1 2 "
         row.ends(FINISHED)
-        (attempt,) = row.attempts()
+        (attempt,) = await row.attempts()
         assert attempt["output_tokens"] == 3
         assert attempt["usage_source"] == ("estimated" if fault in ESTIMATED else "upstream")
         await row.serves()

@@ -54,7 +54,7 @@ def test_u05_a_stall_in_mid_stream(fault: str, rows: Rows) -> None:
         row.ends("upstream_stalled")
         await row.upstream_is_let_go()
         assert row.record.ended is Ended.PEER_CLOSED
-        (attempt,) = row.attempts()
+        (attempt,) = await row.attempts()
         assert attempt["output_tokens"] == whole
         assert attempt["usage_source"] == ("estimated" if whole > 1 or not row.is_tap else "partial_upstream")
         await row.serves()
@@ -92,7 +92,7 @@ def test_u06_a_drip_without_end_is_cut_at_the_total_time(rows: Rows) -> None:
         assert "timeouts.total" in told.error["message"]
         row.ends("upstream_timeout")
         await row.upstream_is_let_go()
-        (attempt,) = row.attempts()
+        (attempt,) = await row.attempts()
         assert attempt["output_tokens"] >= tokens_in(told.text) > 0, "billed to the cut"
 
     rows.play(test, timeouts=TimeoutsConfig(total=0.3, idle=60))
@@ -104,7 +104,7 @@ def test_u06_a_drip_without_end_in_a_unary_answer(rows: Rows) -> None:
         is_refused(await row.ask("endless,rate=200", stream=False), 504, "upstream_timeout")
         row.ends("upstream_timeout")
         await row.upstream_is_let_go()
-        assert row.attempts()[0]["output_tokens"] > 0
+        assert (await row.attempts())[0]["output_tokens"] > 0
 
     rows.play(test, timeouts=TimeoutsConfig(total=0.3, idle=60))
 
@@ -127,7 +127,7 @@ def test_u07_one_byte_at_a_time(rows: Rows, stream: bool) -> None:
         assert without_ids(sliced.body) == without_ids(whole.body)
         assert sliced.text == SPOKEN_TEXT
         row.ends(FINISHED, FINISHED)
-        one, other = row.attempts()
+        one, other = await row.attempts()
         assert [one["output_tokens"], one["usage_source"]] == [other["output_tokens"], other["usage_source"]]
         await row.upstream_is_kept()
 
@@ -146,7 +146,7 @@ def test_u08_u09_cut_at_every_byte(rows: Rows) -> None:
             told = await row.ask(f"{SPOKEN},split={cuts}")
             assert without_ids(told.body) == without_ids(whole.body)
             row.ends(FINISHED)
-        usages = {(item["output_tokens"], item["usage_source"]) for item in row.attempts()}
+        usages = {(item["output_tokens"], item["usage_source"]) for item in await row.attempts()}
         assert len(usages) == 1
 
     rows.play(test)
@@ -162,7 +162,7 @@ def test_u11_half_an_event_and_the_end(fault: str, rows: Rows) -> None:
         breaks_off(told, "upstream_truncated")
         assert tokens_in(told.text) == 1
         row.ends("upstream_truncated")
-        assert row.attempts()[0]["output_tokens"] == 1
+        assert (await row.attempts())[0]["output_tokens"] == 1
         await row.serves()
 
     rows.play(test)
@@ -198,7 +198,7 @@ def test_u12_u15_an_end_after_each_event(fault: str, rows: Rows) -> None:
             row.ends("upstream_truncated")
         await row.serves()
         assert len(row.mock.journal.requests) == WHOLE_AT[row.wire] + 1, "each was asked once"
-        assert len(row.attempts()) == WHOLE_AT[row.wire] + 1, "each was settled once"
+        assert len(await row.attempts()) == WHOLE_AT[row.wire] + 1, "each was settled once"
 
     rows.play(test)
 
@@ -221,7 +221,7 @@ def test_u12_no_message_stop(rows: Rows) -> None:
         breaks_off(told, "upstream_truncated")
         assert told.kinds[-2] == "message_delta"
         row.ends("upstream_truncated")
-        (attempt,) = row.attempts()
+        (attempt,) = await row.attempts()
         assert (attempt["output_tokens"], attempt["usage_source"]) == (3, "upstream")
         await row.upstream_is_kept()
 
@@ -237,7 +237,7 @@ def test_u13_no_message_delta(rows: Rows) -> None:
         breaks_off(told, "illegal_stream")
         assert tokens_in(told.text) == 3
         row.ends("illegal_stream")
-        (attempt,) = row.attempts()
+        (attempt,) = await row.attempts()
         assert (attempt["output_tokens"], attempt["usage_source"]) == (3, "estimated")
         await row.serves()
 
@@ -320,7 +320,7 @@ def test_u14_u16_what_breaks_behind_the_last_event_has_lost_nothing(fault: str, 
         else:
             cause = FINISHED
             assert told.text == "0 1 2 "
-            (attempt,) = row.attempts()
+            (attempt,) = await row.attempts()
             assert (attempt["output_tokens"], attempt["usage_source"]) == (3, "upstream")
         row.ends(cause)
         await row.serves()

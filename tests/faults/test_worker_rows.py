@@ -167,7 +167,7 @@ def test_each_worker_keeps_its_part_of_one_record(tmp_path: Path) -> None:
             assert all(map(finished, await rests(clients)))
         gateway.send(signal.SIGTERM)
         assert await gateway.exit_status() == 0
-        assert gateway.causes() == {"finished": 3 * STREAMS}
+        assert await gateway.causes() == {"finished": 3 * STREAMS}
 
     operate(test, tmp_path, workers=2)
 

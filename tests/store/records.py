@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ from ezai.ports import AttemptIntent, AttemptSettlement
 from ezai.protocol.end import Cause, End, UsageSource
 from ezai.protocol.usage import Usage
 from ezai.store.database import BUSY_TIMEOUT_MS, make
+from ezai.store.journal import MAX_WAITING, Journal
+from ezai.store.ledger import SqliteLedger
 from ezai.store.writer import MAX_QUEUED, Writer
 
 T = TypeVar("T")
@@ -69,6 +71,39 @@ async def writing(
         yield writer
     finally:
         await writer.aclose()
+
+
+@asynccontextmanager
+async def journaling(
+    path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, max_waiting: int = MAX_WAITING
+) -> AsyncIterator[Journal]:
+    """A journal that no clock ticks for; what it was given is in the database afterwards, where that takes it."""
+    async with writing(path, busy_timeout_ms=busy_timeout_ms) as writer:
+        journal = Journal(path, writer, max_waiting=max_waiting)
+        await journal.start()
+        try:
+            yield journal
+        finally:
+            await journal.aclose()
+
+
+@asynccontextmanager
+async def recording(path: Path) -> AsyncIterator[SqliteLedger]:
+    """A ledger whose records are in the database afterwards."""
+    async with journaling(path) as journal:
+        yield SqliteLedger(journal, lambda: EPOCH_S)
+
+
+def journals(path: Path) -> list[Path]:
+    """The files of the journals that are kept beside a database."""
+    return sorted(path.parent.glob(f"{path.name}.journal-*"))
+
+
+def is_all_filed(path: Path) -> bool:
+    """Whether no record waits in a journal, of whichever process."""
+    with suppress(FileNotFoundError):  # its process has just ended
+        return not any(file.stat().st_size for file in journals(path))
+    return False
 
 
 def rows(path: Path, query: str, *values: object) -> list[dict[str, Any]]:

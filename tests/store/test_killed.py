@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: the database is whole, and whatever was awaited is in it."""
+"""SIGKILL at any moment: the database is whole, and whatever was awaited is in it once the journal was found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.records import new_database, rows
+from ezai.store.journal import recover
+from tests.store.records import journals, new_database, rows
 
 
 @pytest.mark.parametrize("settled_before", [1, 50, 400])
@@ -22,6 +23,8 @@ def test_a_killed_process_loses_no_settlement_that_was_awaited(tmp_path: Path, s
         awaited += process.stdout.read().splitlines(keepends=True)
     told = {line.strip().decode() for line in awaited if line.endswith(b"\n")}
     assert len(told) >= settled_before
+    recover(database)
+    assert not journals(database)
     assert rows(database, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
     assert rows(database, "PRAGMA foreign_key_check") == []
     settled = rows(

@@ -13,7 +13,7 @@ from ezai.protocol.usage import Usage
 from ezai.store import engine
 from ezai.store.ledger import SqliteLedger
 from ezai.store.usage_report import GROUPINGS, Grouping, UsageRow, add_up, count_requests, total
-from tests.store.records import intent, new_database, run, settlement, writing
+from tests.store.records import intent, journaling, new_database, run, settlement
 
 DAY_S = 86_400
 
@@ -34,8 +34,8 @@ def database(tmp_path: Path) -> Path:
 
     async def scenario() -> None:
         nonlocal now_s
-        async with writing(path) as writer:
-            ledger = SqliteLedger(writer, lambda: now_s)
+        async with journaling(path) as journal:
+            ledger = SqliteLedger(journal, lambda: now_s)
 
             async def record(what: AttemptSettlement) -> None:
                 await ledger.intend(what.intent)

@@ -56,7 +56,7 @@ def test_a_whole_answer(wire: str, tmp_path: Path) -> None:
         assert len(seen["batches"]) < 100, "batches go by frames, not by tokens"
         assert ending["message"]["usage"]["output_tokens"] == ending["progress"]["outputTokens"]
         assert ending["progress"]["estimated"] is False
-        assert ending["requestId"] == row.requests()[0]["id"]
+        assert ending["requestId"] == (await row.requests())[0]["id"]
         assert seen["phases"] == ["connecting", "waiting", "streaming", "ended"]
         row.ends(FINISHED)
 
@@ -92,7 +92,7 @@ def test_an_answer_that_breaks_off_is_partial_with_its_cause(wire: str, fault: s
         assert (ending["kind"], ending["cause"], ending["error"]["code"]) == ("partial", "error", cause)
         assert ending["message"]["content"][0]["text"].startswith("0 1 ")
         assert (ending["unfinished"], ending["canContinue"]) == ([0], True)
-        assert ending["requestId"] == row.requests()[0]["id"]
+        assert ending["requestId"] == (await row.requests())[0]["id"]
         row.ends(cause)
 
     Rows(wire, tmp_path).play(test, timeouts=TimeoutsConfig(idle=0.5))
@@ -105,8 +105,8 @@ def test_a_refusal_is_told(wire: str, tmp_path: Path) -> None:
         ending = (await read(row.url, maxRetries=3))["ending"]
         assert (ending["kind"], ending["status"], ending["type"]) == ("refused", 400, "invalid_request_error")
         assert "too much of it" in ending["reason"]
-        row.ends(row.requests()[0]["cause"])
-        assert len(row.requests()) == 1
+        row.ends((await row.requests())[0]["cause"])
+        assert len(await row.requests()) == 1
 
     Rows(wire, tmp_path).play(test)
 

@@ -34,11 +34,13 @@ def _usage(parsed: argparse.Namespace) -> int:
     from ezai.config import load
     from ezai.store.database import prepare, sqlite_path
     from ezai.store.engine import reading
+    from ezai.store.journal import recover
     from ezai.store.usage_report import add_up, count_requests, total
 
     settings = load(parsed.config)
     path = sqlite_path(settings.store.url, settings.data_dir)
     prepare(path)
+    recover(path)
     since_ms = None if parsed.since is None else time.time_ns() // 1_000_000 - parsed.since * 1000
     with reading(path) as connection:
         rows = add_up(connection, parsed.by, since_ms)

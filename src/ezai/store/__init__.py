@@ -5,6 +5,9 @@ opening.py       the store of a process that serves, opened and closed
 writer.py        the one thread that holds the database: group commit
 handover.py      the event loop gives way to that thread at full load
 ledger.py        the record of use: the port Ledger
+journal.py       records on their way into the database, and those that a killed process left
+journal_file.py  the files that they are safe in
+records.py       one record: a line of the journal, and what it does to the tables
 keys.py          virtual keys in memory, as fresh as the clock's tick: the port KeyStore
 prices.py        what models cost, by the file and by the price library
 root_secret.py   the root secret and what is derived from it

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ezai.ports import Clock
 from ezai.store.database import prepare
+from ezai.store.journal import Journal, recover
 from ezai.store.keys import KeyDigests, SqliteKeys
 from ezai.store.ledger import SqliteLedger
 from ezai.store.root_secret import load_root_secret
@@ -21,32 +22,40 @@ class Store:
 
     keys: SqliteKeys
     ledger: SqliteLedger
+    journal: Journal
     writer: Writer
     clock: Clock
     signing_key: bytes = field(repr=False)
     """For the thinking of models that sign none: derived from the root secret that the keys hang on."""
 
     async def aclose(self) -> None:
-        """Write what was given in, and let go of the database. Idempotent; nothing may be recorded afterwards."""
+        """File what was given in, and let go of the database. Idempotent; nothing may be recorded afterwards."""
         self.clock.unwatch(self.keys)
+        self.clock.unwatch(self.journal)
         await self.keys.aclose()
+        await self.journal.aclose()
         await self.writer.aclose()
 
 
 async def open_store(path: Path, data_dir: Path, clock: Clock, environ: Mapping[str, str]) -> Store:
     """Open the database at `path`, with the root secret of `data_dir`; each is made where there is none.
 
-    Brings the schema up to date first. Raises `SetupError`.
+    Brings the schema up to date first, and files what processes that have ended left. Raises `SetupError`.
     """
     root = await asyncio.to_thread(load_root_secret, data_dir, environ.get("EZAI_ROOT_KEY"))
     await asyncio.to_thread(prepare, path)
+    await asyncio.to_thread(recover, path)
     writer = Writer(path)
     await writer.start()
     try:
         keys = SqliteKeys(writer, KeyDigests(root), clock, environ.get("EZAI_ADMIN_KEY"))
         await keys.load()
+        journal = Journal(path, writer)
+        await journal.start()
     except BaseException:
         await writer.aclose()
         raise
     clock.watch(keys)
-    return Store(keys, SqliteLedger(writer, clock.epoch), writer, clock, root.derive("signatures of thinking"))
+    clock.watch(journal)
+    ledger = SqliteLedger(journal, clock.epoch)
+    return Store(keys, ledger, journal, writer, clock, root.derive("signatures of thinking"))

@@ -88,9 +88,9 @@ class Writer:
 
     def _submit(self, entry: _Entry[T], bounded: bool) -> asyncio.Future[T]:
         if self._closed:
-            raise _refusal("its database is closed")
+            raise refusal("its database is closed")
         if bounded and self._waiting >= self._max_queued:
-            raise _refusal("too many records wait for the disk")
+            raise refusal("too many records wait for the disk")
         self._waiting += 1
         self._queue.put(entry)
         self._hand_over.given(entry.future.get_loop())
@@ -210,9 +210,9 @@ def _read_error(error: Exception) -> Exception:
     if not _is_storage_trouble(error):
         return error
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    refusal = _refusal(_TROUBLES.get(code, "its database fails"))
-    refusal.__cause__ = error  # for the log; the client is told the sentence alone
-    return refusal
+    told = refusal(_TROUBLES.get(code, "its database fails"))
+    told.__cause__ = error  # for the log; the client is told the sentence alone
+    return told
 
 
 _TROUBLES = {
@@ -227,7 +227,8 @@ _TROUBLES = {
 }
 
 
-def _refusal(reason: str) -> Overloaded:
+def refusal(reason: str) -> Overloaded:
+    """What a request is told whose use cannot be recorded, or whose key cannot be looked up."""
     return Overloaded(
         f"The gateway cannot keep its record of use now: {reason}.", error_code="record_unavailable", retry_after_s=1
     )
