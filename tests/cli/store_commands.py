@@ -13,12 +13,12 @@ from tests.store.records import new_database
 
 
 class Commands:
-    """Runs command lines; `out` is what the last one printed."""
+    """Runs command lines; `out` is what the last one printed, `err` what it said beside that."""
 
     def __init__(self, data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.data_dir = data_dir
         self.database = data_dir / "ezai.db"
-        self.out = ""
+        self.out = self.err = ""
         self._capsys = capsys
         self._parser = argparse.ArgumentParser(prog="ezai")
         commands = self._parser.add_subparsers(required=True)
@@ -29,7 +29,7 @@ class Commands:
         """What the command printed; it has to succeed. Raises `SetupError` as the command does."""
         parsed = self._parser.parse_args(arguments)
         assert parsed.run(parsed) == 0
-        self.out = self._capsys.readouterr().out
+        self.out, self.err = self._capsys.readouterr()
         return self.out
 
     def refused(self, *arguments: str) -> str:

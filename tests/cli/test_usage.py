@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import pytest
 
 from ezai.protocol.end import End, UsageSource
 from ezai.protocol.usage import Usage
-from ezai.store.journal_file import JournalFile
+from ezai.store import journal
+from ezai.store.database import connect
+from ezai.store.journal_file import JournalFiles
 from ezai.store.ledger import SqliteLedger
 from ezai.store.records import IntentRecord
 from tests.cli.store_commands import Commands, commands_on
@@ -171,9 +175,28 @@ def test_arguments_that_are_none_are_refused(ezai: Commands, arguments: list[str
     assert said in ezai.refused("usage", *arguments)
 
 
+def leave_records(database: Path) -> None:
+    """What a killed gateway leaves."""
+    files = JournalFiles(database)
+    request = ("req_1", None, "", "anthropic", "model", "*", 1, 5)
+    files.append(IntentRecord("req_1", ("req_1", 1, "up", "model", 5), request))
+    files.close(remove=False)
+
+
 def test_what_a_killed_gateway_left_is_counted(ezai: Commands) -> None:
-    left = JournalFile(ezai.database)
-    left.append(IntentRecord(("req_1", 1, "up", "model", 5), ("req_1", None, "", "anthropic", "model", "*", 1, 5)))
-    left.close()
+    leave_records(ezai.database)
     assert cells(ezai.run("usage"))[1][1] == "1"
     assert journals(ezai.database) == []
+
+
+def test_what_cannot_be_filed_now_is_told_and_the_rest_is_counted(
+    ezai: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(ezai, "req_0", cost=None)
+    leave_records(ezai.database)
+    monkeypatch.setattr(journal, "connect", lambda path: connect(path, busy_timeout_ms=0))
+    with closing(sqlite3.connect(ezai.database, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        assert cells(ezai.run("usage"))[1][1] == "1"
+    assert "Not counted yet" in ezai.err
+    assert len(journals(ezai.database)) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import shutil
 import sqlite3
 import tempfile
@@ -21,7 +22,7 @@ from ezai.protocol.usage import Usage
 from ezai.store.database import BUSY_TIMEOUT_MS, make
 from ezai.store.journal import MAX_WAITING, Journal
 from ezai.store.ledger import SqliteLedger
-from ezai.store.writer import MAX_QUEUED, Writer
+from ezai.store.writer import Writer
 
 T = TypeVar("T")
 
@@ -55,17 +56,15 @@ def new_database(directory: Path) -> Path:
 def copy_as_killed(path: Path, directory: Path) -> Path:
     """What a process that is killed at this moment leaves; nobody may be writing."""
     directory.mkdir()
-    for file in path.parent.glob(f"{path.name}*"):
+    for file in path.parent.glob(f"{glob.escape(path.name)}*"):
         if not file.name.endswith("-shm"):  # shared memory: the next process makes it anew
             shutil.copy(file, directory)
     return directory / path.name
 
 
 @asynccontextmanager
-async def writing(
-    path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, max_queued: int = MAX_QUEUED
-) -> AsyncIterator[Writer]:
-    writer = Writer(path, busy_timeout_ms=busy_timeout_ms, max_queued=max_queued)
+async def writing(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> AsyncIterator[Writer]:
+    writer = Writer(path, busy_timeout_ms=busy_timeout_ms)
     await writer.start()
     try:
         yield writer
@@ -96,7 +95,7 @@ async def recording(path: Path) -> AsyncIterator[SqliteLedger]:
 
 def journals(path: Path) -> list[Path]:
     """The files of the journals that are kept beside a database."""
-    return sorted(path.parent.glob(f"{path.name}.journal-*"))
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}.records-*"))
 
 
 def is_all_filed(path: Path) -> bool:

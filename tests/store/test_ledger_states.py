@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -57,16 +57,16 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(request=REQUESTS, number=NUMBERS)
     def intend(self, request: str, number: int) -> None:
+        assume(number == 1 or request in {place[0] for place in self.attempts})
         self.loop.run_until_complete(self.ledger.intend(intent(request, number)))
-        known = {place[0] for place in self.attempts}
-        if number == 1 or request in known:  # else it is an attempt of nobody's request, and cannot be filed
-            self.attempts.setdefault((request, number), None)
+        self.attempts.setdefault((request, number), None)
 
     @rule(request=REQUESTS, number=NUMBERS, cause=CAUSES, final=st.booleans())
     def settle(self, request: str, number: int, cause: str, final: bool) -> None:
+        assume((request, number) in self.attempts)
         work = self.ledger.settle(settlement(intent(request, number), cause=cause, final=final))
         self.loop.run_until_complete(work)
-        if self.attempts.get((request, number), "unknown") is None:
+        if self.attempts[request, number] is None:
             self.attempts[request, number] = cause
             if final:
                 self.ended.setdefault(request, cause)

@@ -161,26 +161,6 @@ def test_a_job_that_raises_has_written_nothing(database: Path) -> None:
     run(scenario())
 
 
-def test_a_full_queue_refuses_and_takes_what_must_not_be_refused(database: Path) -> None:
-    async def scenario() -> None:
-        async with writing(database, max_queued=2) as writer:
-            held = Held(writer)
-            await held.began()
-            waiting = asyncio.get_running_loop().create_task(writer.write(keeping(1)))
-            await given(waiting)
-            with pytest.raises(Overloaded, match="too many records wait") as refused:
-                await writer.write(keeping(2))
-            assert (refused.value.error_code, refused.value.http_status) == ("record_unavailable", 529)
-            unbounded = asyncio.get_running_loop().create_task(writer.write(keeping(3), bounded=False))
-            await given(unbounded)
-            await held.release()
-            assert (await waiting, await unbounded) == (1, 3)
-            assert await writer.write(keeping(4)) == 4
-        assert kept(database) == [1, 3, 4]
-
-    run(scenario())
-
-
 # What the database refuses.
 
 

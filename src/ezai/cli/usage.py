@@ -32,6 +32,7 @@ def add_usage(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _usage(parsed: argparse.Namespace) -> int:
     from ezai.config import load
+    from ezai.errors import SetupError
     from ezai.store.database import prepare, sqlite_path
     from ezai.store.engine import reading
     from ezai.store.journal import recover
@@ -40,7 +41,10 @@ def _usage(parsed: argparse.Namespace) -> int:
     settings = load(parsed.config)
     path = sqlite_path(settings.store.url, settings.data_dir)
     prepare(path)
-    recover(path)
+    try:
+        recover(path)
+    except SetupError as error:
+        print(f"Not counted yet: {error}", file=sys.stderr)
     since_ms = None if parsed.since is None else time.time_ns() // 1_000_000 - parsed.since * 1000
     with reading(path) as connection:
         rows = add_up(connection, parsed.by, since_ms)

@@ -50,7 +50,7 @@ class SqliteLedger:
             intent.upstream_model[:MAX_TEXT_CHARS],
             now_ms,
         )
-        self._journal.append(IntentRecord(attempt, request), bounded=True)
+        self._journal.append(IntentRecord(intent.request_id, attempt, request), bounded=True)
 
     async def settle(self, settlement: AttemptSettlement) -> None:
         """Record the end of the attempt, and with the last one that of its request.
@@ -83,7 +83,7 @@ class SqliteLedger:
         request = None
         if settlement.request_cause is not None:
             request = (round(self._epoch() * 1000), settlement.request_cause, intent.request_id)
-        self._journal.append(SettlementRecord(attempt, request), bounded=False)
+        self._journal.append(SettlementRecord(intent.request_id, attempt, request), bounded=False)
 
 
 # Values.

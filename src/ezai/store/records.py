@@ -2,56 +2,59 @@
 
 A record is filed once and for all: filing it again changes nothing, whoever does it. So a process that finds a journal
 need not know how much of it is in the tables already.
+
+The number in a tag goes up whenever the columns behind it change, since a journal may be found by a newer program;
+that has to read the number before its own too, with the columns of then.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
 
 import msgspec
 
-Values = tuple[Any, ...]
+Count = int | None
+RequestRow = tuple[str, str | None, str, str, str, str, int, int]
+AttemptRow = tuple[str, int, str, str, int]
+AttemptEnd = tuple[
+    Count, Count, Count, Count, Count, Count, Count, Count,
+    str, str, str | None, str | None,
+    Count, Count, Count, Count, Count, Count,
+    str, int,
+]  # fmt: skip
+RequestEnd = tuple[int, str, str]
 
 
 class IntentRecord(msgspec.Struct, frozen=True, array_like=True, tag="intent.1"):
     """An attempt is about to begin; `request` comes with the first of them. Columns as the statements below have them.
 
-    The number in the tag goes up whenever the columns change: a journal may be found by a newer program.
+    `request_id` is what the client was told.
     """
 
-    attempt: Values
-    request: Values | None
-
-    @property
-    def request_id(self) -> str:
-        """What the client was told."""
-        return str(self.attempt[0])
+    request_id: str
+    attempt: AttemptRow
+    request: RequestRow | None
 
     def file(self, cursor: sqlite3.Cursor) -> bool:
         """Write it into the tables; whether it was not there yet. Raises `sqlite3.Error`."""
         if self.request is not None:
-            cursor.execute(_INSERT_REQUEST, self.request)
-        return cursor.execute(_INSERT_ATTEMPT, self.attempt).rowcount > 0
+            cursor.execute(INSERT_REQUEST, self.request)
+        return cursor.execute(INSERT_ATTEMPT, self.attempt).rowcount > 0
 
 
 class SettlementRecord(msgspec.Struct, frozen=True, array_like=True, tag="settlement.1"):
     """An attempt has ended, and with the last one its request."""
 
-    attempt: Values
-    request: Values | None
-
-    @property
-    def request_id(self) -> str:
-        """What the client was told."""
-        return str(self.attempt[-2])
+    request_id: str
+    attempt: AttemptEnd
+    request: RequestEnd | None
 
     def file(self, cursor: sqlite3.Cursor) -> bool:
         """Write it into the tables; whether the attempt was open. Raises `sqlite3.Error`."""
-        if cursor.execute(_SETTLE_ATTEMPT, self.attempt).rowcount == 0:
+        if cursor.execute(SETTLE_ATTEMPT, self.attempt).rowcount == 0:
             return False
         if self.request is not None:
-            cursor.execute(_END_REQUEST, self.request)
+            cursor.execute(END_REQUEST, self.request)
         return True
 
 
@@ -71,19 +74,19 @@ def filing_order(record: Record) -> int:
 
 # Each statement is a constant, so that the driver keeps it prepared.
 
-_INSERT_REQUEST = """
+INSERT_REQUEST = """
 INSERT INTO request (id, key_id, account, dialect, requested_model, route, streamed, admitted_at_ms)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING
 """
 
-_INSERT_ATTEMPT = """
+INSERT_ATTEMPT = """
 INSERT INTO attempt (request_id, n, upstream, upstream_model, state, started_at_ms)
 VALUES (?, ?, ?, ?, 'intended', ?)
 ON CONFLICT (request_id, n) DO NOTHING
 """
 
-_SETTLE_ATTEMPT = """
+SETTLE_ATTEMPT = """
 UPDATE attempt SET state = 'settled', first_event_ms = ?, duration_ms = ?,
     input_tokens = ?, cache_read_input_tokens = ?, cache_creation_input_tokens = ?,
     cache_creation_1h_input_tokens = ?, output_tokens = ?, thinking_tokens = ?,
@@ -93,4 +96,4 @@ UPDATE attempt SET state = 'settled', first_event_ms = ?, duration_ms = ?,
 WHERE request_id = ? AND n = ? AND state = 'intended'
 """
 
-_END_REQUEST = "UPDATE request SET ended_at_ms = ?, cause = ? WHERE id = ? AND ended_at_ms IS NULL"
+END_REQUEST = "UPDATE request SET ended_at_ms = ?, cause = ? WHERE id = ? AND ended_at_ms IS NULL"

@@ -1,8 +1,7 @@
 """The one thread that holds the database, for a process that serves.
 
-Whatever is queued when the thread is free is committed in one transaction (group commit): a quiet gateway commits
-each record at once, a busy one pays the price of a commit for many. The event loop only queues and awaits; it is
-woken once per commit.
+Whatever is queued when the thread is free is committed in one transaction (group commit). The event loop only queues
+and awaits; it is woken once per commit.
 
     event loop       write(job): queue, await ─┐                          ┌─ every future of the batch is set
     writer thread              take all ─ BEGIN ─ job, job, job ─ COMMIT ─┘
@@ -28,20 +27,16 @@ Job = Callable[[sqlite3.Cursor], T]
 """Runs in the writer thread. One that writes begins and ends no transaction, and may be run again from its start
 when another job of its batch failed, so it changes nothing but the database."""
 
-MAX_QUEUED = 4096
-"""Jobs that may wait; each holds a few hundred bytes. More means that the disk does not keep up."""
 _MAX_BATCH = 256
 
 
 class Writer:
     """Runs jobs on the database, in the order they are given in. Made and used on one event loop."""
 
-    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, max_queued: int = MAX_QUEUED) -> None:
+    def __init__(self, path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
         self._path = path
         self._busy_timeout_ms = busy_timeout_ms
-        self._max_queued = max_queued
         self._queue: SimpleQueue[_Entry[Any] | None] = SimpleQueue()
-        self._waiting = 0
         self._hand_over = HandOver()
         self._closed = True
         self._thread: threading.Thread | None = None
@@ -63,18 +58,18 @@ class Writer:
             raise
         self._closed = False
 
-    async def write(self, job: Job[T], *, bounded: bool = True) -> T:
+    async def write(self, job: Job[T], *, hurried: bool = True) -> T:
         """Run the job in a transaction, and return what it returned once that is committed.
 
         The job is queued before this waits: cancelling the wait neither stops nor loses it. Raises `Overloaded` where
-        the database cannot take it now (locked, full, failing, closed) or, when `bounded`, too much is waiting; then
-        nothing was written. Whatever else the job raised comes out of here.
+        the database cannot take it now (locked, full, failing, closed); then nothing was written. Whatever else the
+        job raised comes out of here. For one that is `hurried` a loop that is never idle gives way (`HandOver`).
         """
-        return await self._submit(_Entry(job, asyncio.get_running_loop(), writes=True), bounded)
+        return await self._submit(_Entry(job, asyncio.get_running_loop(), writes=True, hurried=hurried))
 
     async def read(self, job: Job[T]) -> T:
         """The same for a job that only reads: it takes no lock, and sees every write that was queued before it."""
-        return await self._submit(_Entry(job, asyncio.get_running_loop(), writes=False), bounded=False)
+        return await self._submit(_Entry(job, asyncio.get_running_loop(), writes=False))
 
     async def aclose(self) -> None:
         """Take no more jobs, finish those that were given in, and close the database. Idempotent."""
@@ -86,18 +81,15 @@ class Writer:
 
     # On the event loop.
 
-    def _submit(self, entry: _Entry[T], bounded: bool) -> asyncio.Future[T]:
+    def _submit(self, entry: _Entry[T]) -> asyncio.Future[T]:
         if self._closed:
             raise refusal("its database is closed")
-        if bounded and self._waiting >= self._max_queued:
-            raise refusal("too many records wait for the disk")
-        self._waiting += 1
         self._queue.put(entry)
-        self._hand_over.given(entry.future.get_loop())
+        if entry.hurried:
+            self._hand_over.given(entry.future.get_loop())
         return entry.future
 
     def _announce(self, batch: Sequence[_Entry[Any]]) -> None:
-        self._waiting -= len(batch)
         self._hand_over.seen()
         for entry in batch:
             if entry.future.done():
@@ -117,7 +109,7 @@ class Writer:
                 _tell(loop, _succeed, opened)
                 while batch := self._take():
                     _run_batch(cursor, batch)
-                    self._hand_over.finished(len(batch))
+                    self._hand_over.finished(sum(entry.hurried for entry in batch))
                     _tell(loop, self._announce, batch)
         except sqlite3.Error as error:
             _tell(loop, _fail, opened, error)
@@ -143,11 +135,12 @@ class Writer:
 class _Entry(Generic[T]):
     """One job on its way, and what became of it."""
 
-    __slots__ = ("error", "future", "job", "result", "writes")
+    __slots__ = ("error", "future", "hurried", "job", "result", "writes")
 
-    def __init__(self, job: Job[T], loop: asyncio.AbstractEventLoop, *, writes: bool) -> None:
+    def __init__(self, job: Job[T], loop: asyncio.AbstractEventLoop, *, writes: bool, hurried: bool = True) -> None:
         self.job = job
         self.writes = writes
+        self.hurried = hurried
         self.future: asyncio.Future[T] = loop.create_future()
         self.result: T | None = None
         self.error: Exception | None = None
@@ -184,7 +177,7 @@ def _commit(cursor: sqlite3.Cursor, entries: Sequence[_Entry[Any]]) -> None:
         cursor.execute("COMMIT")
     except Exception as error:  # noqa: BLE001  # it belongs to whoever waits for these jobs
         _roll_back(cursor)
-        if _is_storage_trouble(error) or len(entries) == 1:
+        if is_storage_trouble(error) or len(entries) == 1:
             for entry in entries:
                 entry.error = _read_error(error)
             return
@@ -201,13 +194,13 @@ def _roll_back(cursor: sqlite3.Cursor) -> None:
 # What SQLite says.
 
 
-def _is_storage_trouble(error: Exception) -> bool:
+def is_storage_trouble(error: Exception) -> bool:
     """Whether it concerns the database, not one job: then the others need not be tried one by one."""
     return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
 
 def _read_error(error: Exception) -> Exception:
-    if not _is_storage_trouble(error):
+    if not is_storage_trouble(error):
         return error
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     told = refusal(_TROUBLES.get(code, "its database fails"))
