@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ezai.observe.metrics import Metrics
+import pytest
+
+from ezai.observe.metrics import MOST_WAITING, Metrics
 from ezai.policy.breaker import Condition
 from ezai.ports import Outcome, TargetReport
 
@@ -22,6 +24,16 @@ def test_attempts_are_counted_by_upstream_and_cause() -> None:
         'ezai_attempts_total{cause="finished",upstream="far"} 2.0',
         'ezai_attempts_total{cause="upstream_unreachable",upstream="near"} 4.0',
     ]
+
+
+@pytest.mark.parametrize("ended", [1, MOST_WAITING - 1, MOST_WAITING, MOST_WAITING + 1, 2 * MOST_WAITING])
+def test_every_request_is_counted_once_however_many_there_were_and_however_often_somebody_asks(ended: int) -> None:
+    metrics = Metrics(lambda: 0)
+    for _ in range(ended):
+        metrics.ended(Outcome("req_1", 200, "finished", 1.0, upstream="far", tries=(("far", "finished"),)))
+    for _ in range(2):
+        told = [line for line in lines(metrics) if line.startswith("ezai_request_duration_seconds_count")]
+        assert told == [f'ezai_request_duration_seconds_count{{upstream="far"}} {ended}.0']
 
 
 def test_each_target_is_in_one_state() -> None:
