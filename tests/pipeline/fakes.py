@@ -16,9 +16,9 @@ import msgspec
 
 from ezai.errors import RequestError
 from ezai.pipeline.attempts import Push
+from ezai.pipeline.client import Head
 from ezai.pipeline.driver import StreamRegistry, run_plain
 from ezai.pipeline.request import GatewayRequest
-from ezai.pipeline.stream import Head
 from ezai.policy.keys import Credentials, VirtualKey
 from ezai.policy.pricing import Price, Tariff
 from ezai.policy.retry_budget import RetryBudget
@@ -503,7 +503,7 @@ class Dialogue:
     def passes(self, seconds: float) -> None:
         """Time, in ticks of a quarter second as the real clock has them."""
         for _ in range(round(seconds * 4)):
-            self.clock.advance(0.25)
+            self.loop.call_soon(self.clock.advance, 0.25)  # the clock ticks on the event loop
             self._settle()
 
     def gateway_drains(self) -> None:

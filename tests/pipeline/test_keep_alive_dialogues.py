@@ -4,11 +4,13 @@ what fills the silence is legal and changes nothing. Which kind of it keeps Clau
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 import pytest
 
+from ezai.errors import UpstreamUnreachable
 from ezai.policy.routing import Target
 from ezai.ports import Timeouts
 from tests.pipeline.fakes import ANTHROPIC, DONE, LLAMA_CPP, Dialogue, chunk
@@ -133,6 +135,60 @@ def test_a_comment_behind_content_is_no_silence() -> None:
             talk.upstream_says(HI + COMMENT)
             assert told(talk) == [("text", "Hi")]
         talk.client_leaves()
+
+
+@pytest.mark.parametrize("passes_s", [0, 9.75, 10, 30])
+def test_only_a_slow_opening_has_a_task_beside_that_of_its_request(passes_s: float) -> None:
+    with Dialogue(ANTHROPIC) as talk:
+        talk.passes(passes_s)
+        assert len(asyncio.all_tasks(talk.loop)) == (2 if passes_s >= 10 else 1)
+        talk.upstream_answers()
+        talk.upstream_says(START)
+        assert len(asyncio.all_tasks(talk.loop)) == 1
+        told(talk)
+        talk.client_leaves()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_slow_opening_brings_waits_until_the_reader_has_taken_the_pings(*, fails: bool) -> None:
+    with Dialogue(ANTHROPIC) as talk:
+        talk.passes(10)
+        talk.client_stops_reading()
+        talk.passes(30)
+        assert told(talk) == ["ping"], "no more than it takes"
+        if fails:
+            talk.upstream_fails(UpstreamUnreachable("The upstream cannot be reached."))
+        else:
+            talk.upstream_answers()
+            talk.upstream_says(START)
+        assert told(talk) == []
+        talk.client_reads_again()
+        assert told(talk) == ["error" if fails else "message_start"]
+        if not fails:
+            talk.client_leaves()
+
+
+def test_a_client_that_leaves_after_the_head_of_a_slow_opening_stops_the_upstream() -> None:
+    with Dialogue(ANTHROPIC) as talk:
+        talk.passes(10)
+        talk.client_leaves()
+        assert talk.upstream.cancelled
+        talk.ended("client_left")
+
+
+def test_a_request_that_is_cancelled_after_the_head_of_a_slow_opening_leaves_nothing_running() -> None:
+    with Dialogue(ANTHROPIC) as talk:
+        talk.passes(10)
+        talk.client_stops_reading()
+        talk.passes(10)
+        talk.run.cancel()
+        talk._settle()
+        assert talk.upstream.cancelled
+        assert not asyncio.all_tasks(talk.loop)
+        assert told(talk) == ["ping"]
+        assert talk.run.cancelled()
+        talk.run = talk.loop.create_task(asyncio.sleep(0))  # what the exit looks at
+        talk._settle()
 
 
 @pytest.mark.parametrize("answered", [False, True])

@@ -105,8 +105,8 @@ class Attempt:
 
     # Asking.
 
-    async def begin(self, number: int) -> None:
-        """Write the intent. Nothing has cost anything before this returns."""
+    async def begin(self, number: int, waiter: Waiter) -> None:
+        """Write the intent, unless nobody waits for it any more. Nothing has cost anything before this returns."""
         self._tariff = await self._ports.prices.find(self.upstream.name, self.upstream_model)
         key = self._request.key
         intent = AttemptIntent(
@@ -121,16 +121,17 @@ class Attempt:
             dialect=str(Dialect.ANTHROPIC),
             route=self._route.model,
         )
+        waiter.check_interruption()
         self._intent = intent  # before the wait: one that is cancelled has been recorded, and has to be settled
         try:
-            await self._ports.ledger.intend(intent)
+            await waiter.wait(self._ports.ledger.intend(intent))
         except Overloaded:
             self._intent = None
             raise
 
     async def open_stream(self, waiter: Waiter) -> Sequence[MessagesEvent]:
         """Ask, and return the first events, which are no error. Raises the `RequestError` of whatever came instead."""
-        asked = await self._asked(self._translator.request)
+        asked = await self._asked(self._translator.request, waiter)
         exchange = await self._ask(asked, waiter, "response_headers")
         if not _is_event_stream(exchange):
             raise await self._no_stream(exchange, waiter)
@@ -150,25 +151,25 @@ class Attempt:
 
     async def open_unary(self, waiter: Waiter) -> bytes:
         """Ask an upstream of the client's dialect for a whole answer, and return its body, byte for byte."""
-        asked = await self._asked(self._translator.request)
+        asked = await self._asked(self._translator.request, waiter)
         exchange = await self._ask(asked, waiter, "total")
         return await self._body(exchange, waiter, "total", MAX_UNARY_BODY_BYTES)
 
     async def count(self, waiter: Waiter) -> bytes:
         """Ask for the number of input tokens, and return the body of the answer."""
-        asked = await self._asked(self._translator.count_request)
+        asked = await self._asked(self._translator.count_request, waiter)
         exchange = await self._ask(asked, waiter, "response_headers")
         return await self._body(exchange, waiter, "idle", MAX_ERROR_BODY_BYTES)
 
-    async def estimate(self) -> int:
+    async def estimate(self, waiter: Waiter) -> int:
         """About how many input tokens the request has; the upstream is not asked."""
-        return await self._asked(self._translator.estimate_tokens)
+        return await self._asked(self._translator.estimate_tokens, waiter)
 
-    async def _asked(self, make: Callable[[MessagesRequest], T]) -> T:
+    async def _asked(self, make: Callable[[MessagesRequest], T], waiter: Waiter) -> T:
         """What the translator makes of the request, elsewhere where making it would hold up other streams."""
         message = self._request.message
         if message.is_large and self._translator.rewrites(message):
-            return await self._ports.offload.run(make, message)
+            return await waiter.wait(self._ports.offload.run(make, message))
         return make(message)
 
     async def _ask(self, request: UpstreamRequest, waiter: Waiter, phase: str) -> Exchange:

@@ -43,7 +43,7 @@ async def count_tokens(request: GatewayRequest, ports: Ports, waiter: Waiter) ->
 
 async def _count(attempt: Attempt, waiter: Waiter) -> Count:
     if not attempt.upstream.facts.counts_tokens:
-        return Count(msgspec.json.encode(_Counted(await attempt.estimate())), is_estimate=True)
+        return Count(msgspec.json.encode(_Counted(await attempt.estimate(waiter))), is_estimate=True)
     body = await attempt.count(waiter)
     try:
         counted = msgspec.json.decode(body, type=_Counted)

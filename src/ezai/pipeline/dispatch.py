@@ -65,7 +65,7 @@ class Dispatch:
         try:
             while True:
                 attempt = Attempt(self._request, route, target, self._ports, deadline)
-                await self._begin(attempt, target)
+                await self._begin(attempt, target, waiter)
                 try:
                     answer = await ask(attempt, waiter)
                 except RequestError as error:
@@ -96,7 +96,7 @@ class Dispatch:
             commits_at=self._began + ports.commit_after_s if self._request.message.streamed else NEVER,
         )
 
-    async def _begin(self, attempt: Attempt, target: Target) -> None:
+    async def _begin(self, attempt: Attempt, target: Target, waiter: Waiter) -> None:
         """Record the attempt, and only then the end of the one before it.
 
         So there is one at every moment whose settlement ends the record of the request too: wherever the client
@@ -107,7 +107,7 @@ class Dispatch:
             return
         self._ticket = target, self._ports.target_state.asking(target)
         try:
-            await attempt.begin(self.attempts + 1)
+            await attempt.begin(self.attempts + 1, waiter)
         finally:
             if attempt.is_recorded:
                 former, failed = self.attempt, self._failed

@@ -7,52 +7,17 @@ upstream's connection to the client's without it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol
 
 from ezai.errors import Draining, Overloaded, RequestError
-from ezai.pipeline.attempts import Push
+from ezai.pipeline.client import Client
 from ezai.pipeline.request import GatewayRequest
-from ezai.pipeline.stream import Head, open_stream
+from ezai.pipeline.stream import open_stream
 from ezai.pipeline.waiting import Waiter
 from ezai.ports import Ports
-from ezai.protocol.end import Cause
 
 ONE_WRITE_BYTES = 64 * 1024
 """Up to this size the last bytes and the end of the answer are sent as one; more is waited for before."""
-
-
-class Client(Protocol):
-    """The side that asked."""
-
-    async def start(self, head: Head) -> None:
-        """Send status and headers. They may wait for the bytes that follow, unless `head.alone`."""
-        ...
-
-    async def send(self, batch: bytes) -> None:
-        """Send bytes; returns when there is room for more, or when the client has left."""
-        ...
-
-    async def finish(self, last: bytes) -> None:
-        """Send the last bytes and end the answer."""
-        ...
-
-    @property
-    def push(self) -> Push | None:
-        """Sends bytes at once and without waiting, while the answer runs; None where the server has no such way.
-
-        Returns whether there is room for more. Where there is none, `send` waits for it.
-        """
-        ...
-
-    def watch(self, left: Callable[[Cause], None]) -> None:
-        """Call `left` with the reason when the client leaves, or has left already; until `unwatch`."""
-        ...
-
-    async def unwatch(self) -> None:
-        """Stop watching. Harmless when nothing is watched."""
-        ...
 
 
 class StreamRegistry:
@@ -136,10 +101,11 @@ class Attended:
 
 async def run_plain(request: GatewayRequest, ports: Ports, registry: StreamRegistry, client: Client) -> None:
     """Answer one request in the present task. Raises `Draining` before anything was said, else nothing."""
-    async with Attended(client, ports, registry) as waiter, open_stream(request, ports, waiter) as stream:
-        if stream.head is None or (stream.end is not None and stream.end.cause == Cause.CLIENT_LEFT):
+    async with Attended(client, ports, registry) as waiter, open_stream(request, ports, waiter, client) as stream:
+        if stream.head is None:
             return
-        await client.start(stream.head)
+        if not stream.head.alone:
+            await client.start(stream.head)
         stream.push = client.push
         last = b""
         async for batch in stream.frames:

@@ -10,22 +10,21 @@ It is a context manager and no bare generator, because a generator's `finally` h
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import TracebackType
 
-import msgspec
-
 from ezai.errors import InternalError, RequestError
 from ezai.pipeline import ending
 from ezai.pipeline.attempts import Attempt, Push
+from ezai.pipeline.client import Client, Head
 from ezai.pipeline.dispatch import Dispatch
+from ezai.pipeline.early import EarlyAnswer
 from ezai.pipeline.relay import Relay, wire
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.unary import ask_whole
 from ezai.pipeline.waiting import DeadlinePassed, Interrupted, Waiter
-from ezai.ports import Headers, Outcome, Ports
+from ezai.ports import Outcome, Ports
 from ezai.protocol.anthropic.answers import error_body, error_frame
 from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.end import Cause, End
@@ -43,28 +42,18 @@ _ADVICE = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; never sent
 
 
-class Head(msgspec.Struct, frozen=True):
-    """Status and headers of the answer; the server adds `request-id` and framing."""
-
-    status: int
-    headers: Headers
-    in_pieces: bool = False
-    """Whether a body of unknown length follows, piece by piece."""
-    alone: bool = False
-    """Whether it is sent before there is anything to follow it."""
-
-
-def open_stream(request: GatewayRequest, ports: Ports, waiter: Waiter) -> Stream:
+def open_stream(request: GatewayRequest, ports: Ports, waiter: Waiter, client: Client | None = None) -> Stream:
     """Walk the request until its head is known, and hand out the stream; settle and let go at the exit.
 
-    The head is known at the upstream's first event, at a refusal, or, for a stream, after `commit_after_s` of
-    silence. Nothing that the client, the upstream or the gateway does wrong is raised from here: it is the answer.
-    Interrupting `waiter` ends the stream at the next moment it waits.
+    The head is known at the upstream's first event, or at a refusal. But where a stream has not begun after
+    `commit_after_s` the `client`, if given, is sent a head and pings (`EarlyAnswer`); what comes then, a refusal too,
+    is told in `frames`. Nothing that the client, the upstream or the gateway does wrong is raised from here: it is
+    the answer. Interrupting `waiter` ends the stream at the next moment it waits.
 
     Promises: every attempt's record is settled exactly once, before the last bytes are handed out; the frames are a
     legal stream or one that ends in one error event; the upstream has been stopped, or has finished, at the exit.
     """
-    return Stream(request, ports, waiter)
+    return Stream(request, ports, waiter, client)
 
 
 class Stream:
@@ -80,7 +69,7 @@ class Stream:
     push: Push | None
     end: End | None
 
-    def __init__(self, request: GatewayRequest, ports: Ports, waiter: Waiter) -> None:
+    def __init__(self, request: GatewayRequest, ports: Ports, waiter: Waiter, client: Client | None = None) -> None:
         self.head = None
         self.push = None
         self.end = None
@@ -89,8 +78,8 @@ class Stream:
         self._ports = ports
         self._waiter = waiter
         self._dispatch = Dispatch(request, ports)
-        self._opening: asyncio.Task[Sequence[MessagesEvent]] | None = None
-        self._opened: asyncio.Future[None]
+        self._client = client
+        self._early: EarlyAnswer | None = None
         self._kept_alive_at = self._began
 
     async def __aenter__(self) -> Stream:
@@ -118,23 +107,29 @@ class Stream:
             await self._refuse(error)
 
     async def _begin_stream(self) -> None:
-        """The opening runs as a task of its own: when it is slow the head goes out before it, and it goes on."""
-        loop = asyncio.get_running_loop()
-        self._opened = loop.create_future()
-        self._opening = loop.create_task(self._open_first())
-        self._opening.add_done_callback(self._note_opened)
-        committed = False
+        if self._client is not None:
+            self._waiter.call_at(self._ports.clock.now() + self._ports.commit_after_s, self._begin_early)
         try:
-            await self._wait_opening(self._ports.clock.now() + self._ports.commit_after_s)
-            self._opening.result()
-        except DeadlinePassed:
-            committed = True  # what the opening brings now is told inside the stream
-        self.head = Head(200, (*EVENT_STREAM, *self._described()), in_pieces=True, alone=committed)
-        self.frames = self._event_frames()
+            batch = await self._dispatch.until_answered(self._waiter, Attempt.open_stream)
+        finally:
+            self._waiter.call_off()
+        await self._end_early()
+        self.head = self.head or self._stream_head()
+        self.frames = self._event_frames(batch)
 
-    async def _open_first(self) -> Sequence[MessagesEvent]:
-        with Waiter(self._ports.clock) as waiter:
-            return await self._dispatch.until_answered(waiter, Attempt.open_stream)
+    def _begin_early(self) -> None:
+        """The opening is slow: what it brings now is told inside the stream."""
+        assert self._client is not None
+        self.head = self._stream_head(alone=True)
+        self._early = EarlyAnswer(self._client, self.head, self._ports)
+
+    async def _end_early(self) -> None:
+        early, self._early = self._early, None
+        if early is not None:
+            await early.end()
+
+    def _stream_head(self, *, alone: bool = False) -> Head:
+        return Head(200, (*EVENT_STREAM, *self._described()), in_pieces=True, alone=alone)
 
     async def _begin_unary(self) -> None:
         answer = await self._dispatch.until_answered(self._waiter, ask_whole)
@@ -144,11 +139,9 @@ class Stream:
 
     # The frames.
 
-    async def _event_frames(self) -> AsyncGenerator[bytes, None]:
+    async def _event_frames(self, first: Sequence[MessagesEvent]) -> AsyncGenerator[bytes, None]:
         try:
-            async for frame in self._until_opened():
-                yield frame
-            async for frame in self._relayed():
+            async for frame in self._relayed(first):
                 yield frame
         except Interrupted as interrupted:
             error = await self._break(interrupted)
@@ -159,19 +152,7 @@ class Stream:
         if error is not None:
             yield error_frame(error, self._request.id)
 
-    async def _until_opened(self) -> AsyncIterator[bytes]:
-        """Keep a committed client fed until the upstream speaks."""
-        assert self._opening is not None
-        while not self._opening.done():
-            try:
-                await self._wait_opening(self._ports.clock.now() + self._ports.keep_alive_s)
-            except DeadlinePassed:
-                yield ending.PING
-
-    async def _relayed(self) -> AsyncIterator[bytes]:
-        assert self._opening is not None
-        batch = self._opening.result()
-        self._opening = None
+    async def _relayed(self, batch: Sequence[MessagesEvent]) -> AsyncIterator[bytes]:
         attempt = self._dispatch.attempt
         assert attempt is not None
         relay = attempt.relay
@@ -202,24 +183,17 @@ class Stream:
     def _keep_alive_at(self, attempt: Attempt) -> float:
         return max(attempt.handed_on_at, self._kept_alive_at) + self._ports.keep_alive_s
 
-    async def _wait_opening(self, until: float) -> None:
-        """Return once the opening is over, well or not. Waiting in vain leaves it alone."""
-        assert self._opening is not None
-        if self._opened.cancelled() and not self._opening.done():  # by an earlier wait
-            self._opened = asyncio.get_running_loop().create_future()
-        await self._waiter.wait(self._opened, until=until)
-
-    def _note_opened(self, _opening: asyncio.Task[Sequence[MessagesEvent]]) -> None:
-        if not self._opened.done():
-            self._opened.set_result(None)
-
     # Ending.
 
     async def _refuse(self, caught: Exception) -> None:
-        """Answer with an error before anything was said."""
+        """Answer with an error where nothing of the upstream was told."""
+        await self._end_early()
         error = await self._break(caught)
         if error is None:  # the client has left: there is nobody to answer
             self.frames = _once(b"")
+            return
+        if self.head is not None:
+            self.frames = _once(error_frame(error, self._request.id))
             return
         described = [field for field in self._described() if field[0] not in _ADVICE]
         body = error_body(error, self._request.id)
@@ -229,7 +203,6 @@ class Stream:
     async def _break(self, caught: Exception) -> RequestError | None:
         """Settle what was broken. Returns the error that the client is told, None when it has left."""
         cause = self._cause_of(caught)
-        await self._stop_opening()
         await self._settle(ending.broken(cause, self._relay))
         return cause if isinstance(cause, RequestError) else None
 
@@ -246,19 +219,10 @@ class Stream:
             self.end = end
         await self._dispatch.settle(self.end)
 
-    async def _stop_opening(self) -> None:
-        opening = self._opening
-        if opening is None:
-            return
-        if not opening.done():
-            opening.cancel()
-            await asyncio.wait({opening})
-        if not opening.cancelled():
-            opening.exception()  # where it failed all the same: what it says does not matter any more
-
     async def _leave(self) -> None:
         """Stop what still runs, settle what nobody settled (the task was cancelled from outside), tell who watches."""
-        await self._stop_opening()
+        if self._early is not None:
+            await self._early.aclose()
         try:
             if self.end is None:
                 await self._settle(ending.broken(self._waiter.interruption or Cause.CLIENT_LEFT, self._relay))

@@ -8,7 +8,7 @@ serves for what comes from outside: the client left, the gateway drains, somebod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,11 +40,13 @@ class Waiter:
     The task is the one that enters it.
     """
 
-    __slots__ = ("_clock", "_deadline", "_interruption", "_task", "_waiting", "_woken")
+    __slots__ = ("_call", "_call_at", "_clock", "_deadline", "_interruption", "_task", "_waiting", "_woken")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._deadline = NEVER
+        self._call_at = NEVER
+        self._call: Callable[[], None] | None = None
         self._interruption: Cause | RequestError | None = None
         self._task: asyncio.Task[object] | None = None
         self._waiting = False
@@ -65,6 +67,19 @@ class Waiter:
     def interruption(self) -> Cause | RequestError | None:
         """What the stream was interrupted with, if it was."""
         return self._interruption
+
+    def check_interruption(self) -> None:
+        """Raise `Interrupted` if it was."""
+        if self._interruption is not None:
+            raise Interrupted(self._interruption)
+
+    def call_at(self, moment: float, call: Callable[[], None]) -> None:
+        """Have `call` called at the first tick from that moment on, once, unless `call_off`; whatever is waited for."""
+        self._call_at, self._call = moment, call
+
+    def call_off(self) -> None:
+        """Nothing is called any more. Harmless after it was."""
+        self._call_at, self._call = NEVER, None
 
     async def wait(self, awaited: Awaitable[T], until: float = NEVER) -> T:
         """Await it until the clock passes `until`.
@@ -98,6 +113,9 @@ class Waiter:
 
     def check(self, now: float) -> None:
         """The clock's tick."""
+        if now >= self._call_at and (call := self._call) is not None:
+            self.call_off()
+            call()
         if now >= self._deadline:
             self._wake()
 

@@ -10,7 +10,8 @@ import msgspec
 
 from ezai.errors import RequestError
 from ezai.pipeline.attempts import Push
-from ezai.pipeline.stream import JSON, Head
+from ezai.pipeline.client import Head
+from ezai.pipeline.stream import JSON
 from ezai.ports import Headers
 from ezai.protocol.anthropic.answers import error_body
 from ezai.protocol.end import Cause
@@ -75,7 +76,7 @@ class Exchange:
         """Send an error, with its retry advice."""
         await self.answer(error.http_status, [*JSON, *error.headers(), *extra], error_body(error, self.request_id))
 
-    # Answering as the pipeline does: `ezai.pipeline.driver.Client`.
+    # Answering as the pipeline does: `ezai.pipeline.client.Client`.
 
     async def start(self, head: Head) -> None:
         self._in_pieces = head.in_pieces
