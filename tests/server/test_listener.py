@@ -19,6 +19,7 @@ from ezai.models.reference import LocalModel
 from ezai.pipeline.driver import StreamRegistry
 from ezai.server import listener as listener_module
 from ezai.server.binding import bind
+from ezai.server.edge import KEEP_ALIVE_S
 from ezai.server.listener import Listener
 from ezai.system import SystemClock
 from ezai.upstreams.embedded import EmbeddedEndpoint
@@ -108,12 +109,29 @@ async def served(*scripts: Script) -> AsyncIterator[Served]:
 
 def test_the_date_is_that_of_the_clock(run: Run) -> None:
     async def test() -> None:
-        async with served() as one, one.connected() as client:
+        async with served() as one:
             for seconds in (0, 1, 0.4, 3600):
                 one.clock.advance(seconds)
+                async with one.connected() as client:
+                    client.send(get("/healthz"))
+                    expected = formatdate(int(one.clock.epoch()), usegmt=True)
+                    assert (await client.answer()).headers["date"] == expected
+
+    run(test())
+
+
+# Idle connections.
+
+
+def test_a_connection_ends_after_its_time_without_a_request_and_each_request_gives_it_another(run: Run) -> None:
+    async def test() -> None:
+        async with served() as one, one.connected() as client:
+            for _ in range(3):
                 client.send(get("/healthz"))
-                expected = formatdate(int(one.clock.epoch()), usegmt=True)
-                assert (await client.answer()).headers["date"] == expected
+                await client.answer()
+                one.clock.advance(KEEP_ALIVE_S - 1)
+            one.clock.advance(1)
+            assert await client.rest() == b""
 
     run(test())
 
