@@ -135,7 +135,7 @@ class Attempt:
         exchange = await self._ask(asked, waiter, "response_headers")
         if not _is_event_stream(exchange):
             raise await self._no_stream(exchange, waiter)
-        message_id = self._ports.ids.new("msg_")
+        message_id = "" if self.taps else self._ports.ids.new("msg_")  # a tapped answer has its upstream's own
         self.relay = Relay(
             exchange,
             self._translator.stream(message_id, self._request.message, asked.terms),
@@ -230,7 +230,7 @@ class Attempt:
             self._seen_bytes = relay.received_bytes
             if events[-1].kind not in ending.QUIET or not ending.is_silence(events, relay):
                 self.handed_on_at = at
-            return push(events[0].wire() if len(events) == 1 else wire(events))
+            return push(events[0].raw or events[0].wire() if len(events) == 1 else wire(events))
 
         return pass_on
 
@@ -331,9 +331,10 @@ def _size(events: Sequence[MessagesEvent]) -> int:
 
 
 def _is_event_stream(exchange: Exchange) -> bool:
-    return any(
-        name == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in exchange.headers
-    )
+    for name, value in exchange.headers:
+        if name == b"content-type" and value.lower().startswith(b"text/event-stream"):
+            return True
+    return False
 
 
 def _request_id(headers: Headers) -> str | None:

@@ -26,8 +26,7 @@ class StreamRegistry:
     def __init__(self, limit: int = 2000) -> None:
         self.limit = limit
         self._waiters: set[Waiter] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._emptied: asyncio.Event | None = None
         self._closed: RequestError | None = None
 
     def __len__(self) -> int:
@@ -48,13 +47,13 @@ class StreamRegistry:
         if len(self._waiters) >= self.limit:
             raise Overloaded("The gateway serves as many requests as it may; try again.", retry_after_s=1)
         self._waiters.add(waiter)
-        self._empty.clear()
 
     def leave(self, waiter: Waiter) -> None:
         """Let go of it."""
         self._waiters.discard(waiter)
-        if not self._waiters:
-            self._empty.set()
+        if self._emptied is not None and not self._waiters:
+            self._emptied.set()
+            self._emptied = None
 
     def refuse(self) -> None:
         """Take no more requests; those that run go on."""
@@ -69,7 +68,9 @@ class StreamRegistry:
 
     async def wait_empty(self) -> None:
         """Return when no request runs."""
-        await self._empty.wait()
+        if self._waiters:
+            self._emptied = self._emptied or asyncio.Event()
+            await self._emptied.wait()
 
 
 class Attended:

@@ -11,7 +11,7 @@ It is a context manager and no bare generator, because a generator's `finally` h
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 
 from ezai.errors import InternalError, RequestError
@@ -84,7 +84,10 @@ class Stream:
 
     async def __aenter__(self) -> Stream:
         try:
-            await self._begin()
+            try:
+                await (self._begin_stream() if self._request.message.streamed else self._begin_unary())
+            except Exception as error:  # noqa: BLE001  # told to the client, and logged where it is ours
+                await self._refuse(error)
         except BaseException:
             await self._leave()
             raise
@@ -96,15 +99,6 @@ class Stream:
         await self._leave()
 
     # Until the head is known.
-
-    async def _begin(self) -> None:
-        try:
-            if self._request.message.streamed:
-                await self._begin_stream()
-            else:
-                await self._begin_unary()
-        except Exception as error:  # noqa: BLE001  # told to the client, and logged where it is ours
-            await self._refuse(error)
 
     async def _begin_stream(self) -> None:
         if self._client is not None:
@@ -139,12 +133,21 @@ class Stream:
 
     # The frames.
 
-    async def _event_frames(self, first: Sequence[MessagesEvent]) -> AsyncGenerator[bytes, None]:
+    async def _event_frames(self, batch: Sequence[MessagesEvent]) -> AsyncGenerator[bytes, None]:
+        attempt, relay = self._dispatch.attempt, self._relay
+        assert attempt is not None, "it answers"
+        assert relay is not None, "it answers"
         try:
-            async for frame in self._relayed(first):
-                yield frame
-        except Interrupted as interrupted:
-            error = await self._break(interrupted)
+            while not relay.over:
+                yield wire(batch)
+                # Only now: while the client was slow to take it, nobody listened to the upstream.
+                attempt.note_progress(batch)
+                while (heard := await self._listen(attempt, relay)) is None:
+                    yield ending.keep_alive_frame(relay)
+                    self._kept_alive_at = self._ports.clock.now()
+                batch = heard
+            await self._settle(ending.whole(relay))
+            yield wire(batch)
         except Exception as caught:  # noqa: BLE001  # told to the client, and logged where it is ours
             error = await self._break(caught)
         else:
@@ -152,33 +155,17 @@ class Stream:
         if error is not None:
             yield error_frame(error, self._request.id)
 
-    async def _relayed(self, batch: Sequence[MessagesEvent]) -> AsyncIterator[bytes]:
-        attempt = self._dispatch.attempt
-        assert attempt is not None
-        relay = attempt.relay
-        assert relay is not None, "it answers"
-        while not relay.over:
-            yield wire(batch)
-            attempt.note_progress(
-                batch
-            )  # only now: while the client was slow to take it, nobody listened to the upstream
-            while True:
-                try:
-                    batch = await self._listen(attempt, relay)
-                    break
-                except DeadlinePassed:
-                    attempt.check_phases()
-                    if self._ports.clock.now() >= self._keep_alive_at(attempt):
-                        yield ending.keep_alive_frame(relay)
-                        self._kept_alive_at = self._ports.clock.now()
-        await self._settle(ending.whole(relay))
-        yield wire(batch)
-
-    async def _listen(self, attempt: Attempt, relay: Relay) -> Sequence[MessagesEvent]:
-        """The next events that are not passed on. Raises `DeadlinePassed` when it is time to look at the clock."""
+    async def _listen(self, attempt: Attempt, relay: Relay) -> Sequence[MessagesEvent] | None:
+        """The next events that are not passed on; None when it is time for a keep-alive."""
         pass_on = attempt.passing_on(self.push) if self.push else None
-        until = min(attempt.next_deadline(), self._keep_alive_at(attempt))
-        return await self._waiter.wait(relay.read(pass_on), until=until)
+        while True:
+            until = min(attempt.next_deadline(), self._keep_alive_at(attempt))
+            try:
+                return await self._waiter.wait(relay.read(pass_on), until=until)
+            except DeadlinePassed:
+                attempt.check_phases()
+                if self._ports.clock.now() >= self._keep_alive_at(attempt):
+                    return None
 
     def _keep_alive_at(self, attempt: Attempt) -> float:
         return max(attempt.handed_on_at, self._kept_alive_at) + self._ports.keep_alive_s
