@@ -59,7 +59,7 @@ class Timeouts:
 
     def overridden(self, phases: Sequence[tuple[str, float]]) -> Timeouts:
         """The same with these phases changed (`[[routes]] timeouts`)."""
-        return replace(self, **dict(phases)) if phases else self
+        return replace(self, **dict(phases))
 
 
 class Exchange(Protocol):
@@ -342,4 +342,5 @@ class Ports:
 
     def timeouts_of(self, route: Route, target: Target) -> Timeouts:
         """What holds for an attempt at a target of the route: the route's own phases above the upstream's."""
-        return self.timeouts[target.upstream].overridden(route.timeouts)
+        timeouts = self.timeouts[target.upstream]
+        return timeouts.overridden(route.timeouts) if route.timeouts else timeouts

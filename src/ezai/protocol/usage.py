@@ -62,22 +62,16 @@ class Usage(msgspec.Struct, frozen=True):
         if report is None:
             return self
         details, creation = report.output_tokens_details, report.cache_creation
-        return Usage(
-            input_tokens=_overwrite(self.input_tokens, report.input_tokens),
-            cache_creation_input_tokens=_overwrite(
-                self.cache_creation_input_tokens, report.cache_creation_input_tokens
-            ),
-            cache_read_input_tokens=_overwrite(self.cache_read_input_tokens, report.cache_read_input_tokens),
-            output_tokens=_overwrite(self.output_tokens, report.output_tokens),
-            thinking_tokens=_overwrite(self.thinking_tokens, details.thinking_tokens if details else None),
-            cache_creation_1h_input_tokens=_overwrite(
-                self.cache_creation_1h_input_tokens, creation.ephemeral_1h_input_tokens if creation else None
-            ),
-        )
-
-
-def _overwrite(old: int, new: int | None) -> int:
-    return old if new is None or not 0 <= new <= MAX_COUNT else new  # as `is_count`, which would be a call more
+        reported = {
+            "input_tokens": report.input_tokens,
+            "cache_creation_input_tokens": report.cache_creation_input_tokens,
+            "cache_read_input_tokens": report.cache_read_input_tokens,
+            "output_tokens": report.output_tokens,
+            "thinking_tokens": details.thinking_tokens if details else None,
+            "cache_creation_1h_input_tokens": creation.ephemeral_1h_input_tokens if creation else None,
+        }
+        counts = {name: count for name, count in reported.items() if count is not None and 0 <= count <= MAX_COUNT}
+        return msgspec.structs.replace(self, **counts)
 
 
 def is_count(value: int | None) -> TypeGuard[int]:

@@ -41,13 +41,13 @@ async def read_body(receive: Receive, headers: Headers, limit_bytes: int) -> byt
         raise _too_large(limit_bytes)
     coding = fields.get(b"content-encoding", b"identity").strip().lower()
     if coding in {b"identity", b""}:
-        return await _collect(receive, limit_bytes, _Guard())
+        return await _collect(receive, limit_bytes, guarded=True)
     if coding not in _WINDOWS:
         raise InvalidRequest(
             "content-encoding: only gzip and deflate are understood, one of them once",
             error_code="request_body_encoding_unsupported",
         )
-    return await _decode(await _collect(receive, limit_bytes, None), _WINDOWS[coding], limit_bytes)
+    return await _decode(await _collect(receive, limit_bytes, guarded=False), _WINDOWS[coding], limit_bytes)
 
 
 class _Guard:
@@ -75,21 +75,26 @@ class _Guard:
                 await asyncio.sleep(0)
 
 
-async def _collect(receive: Receive, limit_bytes: int, guard: _Guard | None) -> bytes:
+async def _collect(receive: Receive, limit_bytes: int, *, guarded: bool) -> bytes:
+    guard: _Guard | None = None
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        part = message.get("body", b"")
+        part: bytes = message.get("body", b"")
         size += len(part)
         if size > limit_bytes:
             raise _too_large(limit_bytes)
-        if guard is not None:
+        more = message.get("more_body", False)
+        if not more and not parts and size <= LARGE_BYTES:
+            return part  # as nearly every body comes
+        if guarded:
+            guard = guard or _Guard()
             await guard.look_at(part)
         parts.append(part)
-        if not message.get("more_body", False):
+        if not more:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

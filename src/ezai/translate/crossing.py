@@ -38,16 +38,19 @@ def to_upstream(headers: Headers, strip_betas: Collection[str] = ()) -> Headers:
     crossing = [(name, value) for name, value in headers if _goes_to_upstream(name)]
     if strip_betas:
         crossing = [field for field in (_without_betas(*field, strip_betas) for field in crossing) if field[1]]
-    if not any(name == b"anthropic-version" for name, _ in crossing):
+    if b"anthropic-version" not in dict(crossing):
         crossing.append((b"anthropic-version", DEFAULT_VERSION))
     return crossing
 
 
 def to_client(headers: Headers) -> Headers:
     """An Anthropic upstream's fields that go back; its request id goes under a name of its own."""
-    crossing = [(name, value) for name, value in headers if _goes_to_client(name)]
-    crossing += [(UPSTREAM_REQUEST_ID, value) for name, value in headers if name == b"request-id"]
-    return [(name, value) for name, value in crossing if not _CONTROL.search(value)]
+    crossing: list[tuple[bytes, bytes]] = []
+    for name, value in headers:
+        told = _name_for_client(name)
+        if told and not _CONTROL.search(value):
+            crossing.append((told, value))
+    return crossing
 
 
 @lru_cache(_REMEMBERED_NAMES)
@@ -58,8 +61,11 @@ def _goes_to_upstream(name: bytes) -> bool:
 
 
 @lru_cache(_REMEMBERED_NAMES)
-def _goes_to_client(name: bytes) -> bool:
-    return name in _TO_CLIENT_NAMES or name.startswith(_TO_CLIENT_PREFIXES)
+def _name_for_client(name: bytes) -> bytes:
+    """Empty: it stays here."""
+    if name == b"request-id":
+        return UPSTREAM_REQUEST_ID
+    return name if name in _TO_CLIENT_NAMES or name.startswith(_TO_CLIENT_PREFIXES) else b""
 
 
 def _without_betas(name: bytes, value: bytes, strip: Collection[str]) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,12 +18,19 @@ from ezai.errors import InvalidRequest
 from ezai.protocol.anthropic.conversation import Conversation
 from ezai.protocol.validation import Kind, read_problem
 
+T = TypeVar("T")
+
 MAX_MESSAGES = 100_000  # the hosted API's own limit
 LARGE_BYTES = 1024 * 1024
 MANY_OBJECTS = 3000
 
 _encode = msgspec.json.Encoder().encode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_number = msgspec.json.Decoder(int).decode
+_decode_switch = msgspec.json.Decoder(bool).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_conversation = msgspec.json.Decoder(Conversation).decode
 _NULL = msgspec.Raw(b"null")
 _HIGH, _LOW = rb"u[dD][89abAB]..", rb"u[dD][c-fC-F].."
 _escapes = re.compile(rb"\\(?:" + _HIGH + rb"\\" + _LOW + rb"|u(?P<half>[dD][89a-fA-F]..)|.)", re.DOTALL).finditer
@@ -76,8 +83,10 @@ class MessagesRequest:
 
     def conversation(self) -> Conversation:
         """Decode what a translator needs. Raises `InvalidRequest` that names the field."""
-        conversation: Conversation = _decode(self.body, Conversation)
-        return conversation
+        try:
+            return _decode_conversation(self.body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _refusal(error) from None
 
 
 def _made(body: bytes, facts: Facts, beta: bool) -> MessagesRequest:
@@ -106,10 +115,10 @@ def read_request(body: bytes) -> MessagesRequest:
     """
     members = _read_members(body)
     model = _read_model(members)
-    max_tokens: int = _member(members, "max_tokens", int)
+    max_tokens = _member(members, "max_tokens", _decode_number)
     if max_tokens < 0:
         raise InvalidRequest(f"max_tokens: must not be negative, got {max_tokens}")
-    streamed = members.get("stream", _NULL) != _NULL and _member(members, "stream", bool)
+    streamed = members.get("stream", _NULL) != _NULL and _member(members, "stream", _decode_switch)
     return MessagesRequest(body, Facts(model, max_tokens, streamed, frozenset(members)), members)
 
 
@@ -157,10 +166,10 @@ def _half_in(body: bytes) -> str:
 
 def _read_model(members: dict[str, msgspec.Raw]) -> str:
     """The model, once it and the messages are found to be what they must."""
-    model: str = _member(members, "model", str)
+    model = _member(members, "model", _decode_text)
     if not model:
         raise InvalidRequest("model: must not be empty")
-    messages: list[msgspec.Raw] = _member(members, "messages", list[msgspec.Raw])
+    messages = _member(members, "messages", _decode_list)
     if not messages:
         raise InvalidRequest("messages: at least one message is required")
     if len(messages) > MAX_MESSAGES:
@@ -168,19 +177,19 @@ def _read_model(members: dict[str, msgspec.Raw]) -> str:
     return model
 
 
-def _member(members: dict[str, msgspec.Raw], name: str, kind: Any) -> Any:
+def _member(members: dict[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Raw], T]) -> T:
     if name not in members:
         raise InvalidRequest(f"{name}: Field required")
-    return _decode(members[name], kind, name)
-
-
-def _decode(raw: bytes | msgspec.Raw, kind: Any, name: str = "") -> Any:
     try:
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(_in_our_words(str(error), name)) from None
-    except RecursionError:
-        raise InvalidRequest(f"{name or 'messages'}: nested too deeply") from None
+        return decode(members[name])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _refusal(error, name) from None
+
+
+def _refusal(error: msgspec.DecodeError | RecursionError, name: str = "") -> InvalidRequest:
+    if isinstance(error, RecursionError):
+        return InvalidRequest(f"{name or 'messages'}: nested too deeply")
+    return InvalidRequest(_in_our_words(str(error), name))
 
 
 def _in_our_words(error: str, name: str) -> str:

@@ -35,7 +35,7 @@ class Unanswered(UpstreamTruncated):
 
 
 class HttpExchange:
-    """Implements `ezai.ports.Exchange`; it is its own iterator over the chunks.
+    """Implements `ezai.ports.Exchange`, from `wait_for_head` on; it is its own iterator over the chunks.
 
     One task reads at a time. What arrived before a failure is handed out before the failure is raised.
     """
@@ -54,7 +54,12 @@ class HttpExchange:
         "_reader",
         "_sink",
         "_waiter",
+        "headers",
+        "status",
     )
+
+    status: int
+    headers: Headers
 
     def __init__(
         self,
@@ -79,20 +84,13 @@ class HttpExchange:
 
     # Reading the answer.
 
-    @property
-    def status(self) -> int:
-        return self._reader.status
-
-    @property
-    def headers(self) -> Headers:
-        return self._reader.headers
-
     async def wait_for_head(self) -> None:
         """Return once `status` and `headers` are known; raises what kept them from coming."""
         while not self._reader.head_complete:
             if self._error is not None:
                 raise self._error
             await self._change()
+        self.status, self.headers = self._reader.status, self._reader.headers
 
     def chunks(self) -> AsyncIterator[bytes]:
         """See the port. Each chunk is all that arrived since the one before."""

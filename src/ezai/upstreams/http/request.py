@@ -81,7 +81,9 @@ class RequestWriter:
             raise ValueError("the method must be of capital letters")
         if not _TARGET.fullmatch(request.path):
             raise ValueError("the path must begin with / and be percent-encoded")
-        own = [field for field in request.headers if field[0] not in self._always_names]
+        own = request.headers
+        if self._always_names:
+            own = [field for field in own if field[0] not in self._always_names]
         length = b""
         # RFC 9110 section 8.6: no length where the method expects no body and there is none.
         if request.body or request.method in _METHODS_WITH_BODY:
@@ -110,6 +112,7 @@ def _authority(host: str, port: int, default_port: int) -> bytes:
 
 
 def _lines(headers: Headers) -> bytes:
+    lines: list[bytes] = []
     for name, value in headers:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a header name in lower case")
@@ -117,4 +120,5 @@ def _lines(headers: Headers) -> bytes:
             raise ValueError(f"the header {name.decode()} is the client's own")
         if _BAD_IN_VALUE.search(value):
             raise ValueError(f"the value of the header {name.decode()} holds a control character")
-    return b"".join(b"%b: %b\r\n" % field for field in headers)
+        lines.append(b"%b: %b\r\n" % (name, value))
+    return b"".join(lines)

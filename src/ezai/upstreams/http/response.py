@@ -211,7 +211,9 @@ class ResponseReader:
         fields: dict[bytes, list[bytes]] = {}
         for name, value in self.headers:
             if name in _FRAMING_FIELDS:
-                fields.setdefault(name, []).extend(item.strip(b" \t").lower() for item in value.split(b","))
+                items = fields.setdefault(name, [])
+                for item in value.lower().split(b","):
+                    items.append(item.strip(b" \t"))
         return fields
 
 
