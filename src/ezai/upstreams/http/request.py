@@ -6,6 +6,7 @@ What a caller may not decide is decided here: where the request goes, who it say
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -34,6 +35,8 @@ _OWN_FIELDS: Final = frozenset(
         b"upgrade",
     }
 )
+_REMEMBERED_NAMES: Final = 256
+"""The same few come with every request; a name may be as long as a head, so not many are kept."""
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -114,11 +117,16 @@ def _authority(host: str, port: int, default_port: int) -> bytes:
 def _lines(headers: Headers) -> bytes:
     lines: list[bytes] = []
     for name, value in headers:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not a header name in lower case")
-        if name in _OWN_FIELDS:
-            raise ValueError(f"the header {name.decode()} is the client's own")
+        _check_name(name)
         if _BAD_IN_VALUE.search(value):
             raise ValueError(f"the value of the header {name.decode()} holds a control character")
         lines.append(b"%b: %b\r\n" % (name, value))
     return b"".join(lines)
+
+
+@lru_cache(_REMEMBERED_NAMES)
+def _check_name(name: bytes) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a header name in lower case")
+    if name in _OWN_FIELDS:
+        raise ValueError(f"the header {name.decode()} is the client's own")
