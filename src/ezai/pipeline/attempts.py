@@ -178,7 +178,7 @@ class Attempt:
         except DeadlinePassed:
             raise self._overdue(phase) from None
         self._exchange = exchange
-        self._upstream_request_id = _request_id(fields_without(exchange.headers, self.upstream.facts.credentials))
+        self._upstream_request_id = _request_id(exchange.headers, self.upstream.facts.credentials)
         if exchange.status != 200:
             raise await self._refusal(exchange, waiter)
         return exchange
@@ -337,11 +337,11 @@ def _is_event_stream(exchange: Exchange) -> bool:
     return False
 
 
-def _request_id(headers: Headers) -> str | None:
+def _request_id(headers: Headers, credentials: Sequence[str]) -> str | None:
     """What the upstream calls this request: Anthropic's header, or the one that most others have."""
-    for name, value in headers:
-        if name in (b"request-id", b"x-request-id"):
-            return value.decode("latin-1")
+    told = [field for field in headers if field[0] in (b"request-id", b"x-request-id")]
+    for _, value in fields_without(told, credentials):
+        return value.decode("latin-1")
     return None
 
 

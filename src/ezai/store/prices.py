@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -92,6 +93,7 @@ class LibraryPrices:
 _FREE = Tariff(FREE)
 
 
+@lru_cache
 def _may_be_known(priced: PricedUpstream) -> bool:
     host = urlsplit(priced.base_url).hostname or ""
     return priced.kind == _ANTHROPIC or (priced.kind == "openai" and not _ADDRESS.fullmatch(host))

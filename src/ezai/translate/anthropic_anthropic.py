@@ -80,7 +80,7 @@ class AnthropicToAnthropic:
         return refusal
 
     def answer_headers(self, headers: Headers) -> Headers:
-        return to_client(fields_without(headers, self._facts.credentials))
+        return fields_without(to_client(headers), self._facts.credentials)
 
     def _crossing(self) -> Headers:
         return (*_JSON, *to_upstream(self._client_headers, self._facts.strip_betas))
