@@ -181,6 +181,11 @@ class AttemptSettlement(msgspec.Struct, frozen=True):
 class Ledger(Protocol):
     """The record of use. Both calls return when the record is safe."""
 
+    @property
+    def waiting(self) -> int:
+        """Records that are safe, and not yet where they can be looked up."""
+        ...
+
     async def intend(self, intent: AttemptIntent) -> None:
         """Record an attempt before it costs anything, and with its first attempt the request.
 

@@ -25,6 +25,7 @@ def test_requests_are_counted_by_how_they_ended() -> None:
                 'ezai_tokens_total{kind="cache_read",upstream="local"} 4.0',
                 'ezai_time_to_first_event_seconds_count{upstream="local"} 2.0',
                 "ezai_open_requests 0.0",
+                "ezai_waiting_records 0.0",
             ):
                 assert line in lines, line
             assert "made-up-by-a-client" not in response.text

@@ -36,6 +36,10 @@ def test_every_request_is_counted_once_however_many_there_were_and_however_often
         assert told == [f'ezai_request_duration_seconds_count{{upstream="far"}} {ended}.0']
 
 
+def test_records_that_wait_are_told() -> None:
+    assert "ezai_waiting_records 7.0" in lines(Metrics(lambda: 0, tuple, lambda: 7))
+
+
 def test_each_target_is_in_one_state() -> None:
     reports = [
         TargetReport("near", "", Condition.READY, failures=1, ready_in_s=0),

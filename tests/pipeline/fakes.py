@@ -122,6 +122,10 @@ class FakeLedger:
         self.refusal: RequestError | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
+    @property
+    def waiting(self) -> int:
+        return 0
+
     async def intend(self, intent: AttemptIntent) -> None:
         if self.refusal is not None:
             raise self.refusal

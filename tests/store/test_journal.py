@@ -526,8 +526,10 @@ def test_an_open_store_files_at_its_clocks_ticks(database: Path) -> None:
         clock = FakeClock()
         store = await open_store(database, database.parent, clock, {})
         await store.ledger.intend(intent())
+        assert store.ledger.waiting == 1
         clock.advance(1)
         await is_filed(store.journal)
+        assert store.ledger.waiting == 0
         assert [row["state"] for row in rows(database, "SELECT state FROM attempt")] == ["intended"]
         await store.ledger.settle(settlement(intent()))
         await store.aclose()

@@ -274,6 +274,8 @@ class _NoPrices:
 class _NoRecord:
     """The ledger of requests that nobody is billed for."""
 
+    waiting = 0
+
     async def intend(self, intent: AttemptIntent) -> None:
         pass
 

@@ -28,13 +28,19 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 class Metrics:
-    """The port `Observer`, counted. `open_requests` tells how many are being served now, `targets` how targets do.
+    """The port `Observer`, counted. `open_requests` tells how many are being served now, `targets` how targets do,
+    `waiting_records` how much of the record of use is not in the database yet.
 
     What has ended is counted when somebody asks, or when `MOST_WAITING` wait: counting is 30 calls into the library,
     which cost a request that comes alone several times what they cost one after the other.
     """
 
-    def __init__(self, open_requests: Callable[[], int], targets: Callable[[], Sequence[TargetReport]] = tuple) -> None:
+    def __init__(
+        self,
+        open_requests: Callable[[], int],
+        targets: Callable[[], Sequence[TargetReport]] = tuple,
+        waiting_records: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._ended: list[Outcome] = []
         self._registry = CollectorRegistry()
         registry = self._registry
@@ -66,6 +72,8 @@ class Metrics:
         self._duration_of = cache(duration.labels)
         self._tokens_of = cache(tokens.labels)
         Gauge("ezai_open_requests", "Requests being served.", registry=registry).set_function(open_requests)
+        waiting = Gauge("ezai_waiting_records", "Records of use that are not in the database yet.", registry=registry)
+        waiting.set_function(waiting_records)
         registry.register(_TargetStates(targets))
         registry.register(_LogLines())
 

@@ -25,6 +25,10 @@ class SqliteLedger:
         self._journal = journal
         self._epoch = epoch
 
+    @property
+    def waiting(self) -> int:
+        return self._journal.waiting
+
     async def intend(self, intent: AttemptIntent) -> None:
         """Record the attempt, and with the first one its request.
 
