@@ -59,6 +59,24 @@ class Counting:
             await self._ticked.wait()
 
 
+def test_a_watcher_that_fails_stops_nobodys_time(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise ValueError("a defect")
+
+    async def test() -> None:
+        clock = SystemClock(TICK_S)
+        failing, other = Counting(fail), Counting()
+        clock.watch(failing)
+        clock.watch(other)
+        clock.start()
+        await other.more(3)
+        clock.stop()
+        assert len(failing.ticks) >= 2
+
+    run(test())
+    assert "a watcher of the clock failed" in caplog.text
+
+
 # The clock.
 
 

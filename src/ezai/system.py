@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import string
 import time
 
 from ezai.ports import Watcher
+
+logger = logging.getLogger("ezai.system")
 
 DEFAULT_TICK_S = 0.25
 _ID_CHARS = 24
@@ -51,7 +54,10 @@ class SystemClock:
         now = self.now()
         for watcher in tuple(self._watchers):
             if watcher in self._watchers:  # a check may end the watch of others
-                watcher.check(now)
+                try:
+                    watcher.check(now)
+                except Exception:  # one that fails must not stop the time of all others
+                    logger.exception("a watcher of the clock failed")
         if self._running:
             self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
+from ezai.errors import UpstreamUnreachable
 from ezai.observe.metrics import MOST_WAITING, Metrics
 from ezai.policy.breaker import Condition
 from ezai.ports import Outcome, TargetReport
+from ezai.protocol.end import End, UsageSource
+from ezai.protocol.usage import Usage
 
 
 def lines(metrics: Metrics) -> list[str]:
@@ -34,6 +40,19 @@ def test_every_request_is_counted_once_however_many_there_were_and_however_often
     for _ in range(2):
         told = [line for line in lines(metrics) if line.startswith("ezai_request_duration_seconds_count")]
         assert told == [f'ezai_request_duration_seconds_count{{upstream="far"}} {ended}.0']
+
+
+def test_an_outcome_that_holds_an_error_is_not_kept() -> None:
+    """A raised error holds the frames that it came through, and so the whole request."""
+    metrics = Metrics(lambda: 0)
+    error = UpstreamUnreachable("gone")
+    end = End("upstream_unreachable", Usage(), UsageSource.NONE, error=error)
+    kept = weakref.ref(error)
+    metrics.ended(Outcome("req_1", 502, "upstream_unreachable", 0.0, upstream="far", end=end))
+    del error, end
+    gc.collect()
+    assert kept() is None
+    assert 'ezai_requests_total{cause="upstream_unreachable",status="502",upstream="far"} 1.0' in lines(metrics)
 
 
 def test_records_that_wait_are_told() -> None:

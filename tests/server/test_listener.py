@@ -136,6 +136,29 @@ def test_a_connection_ends_after_its_time_without_a_request_and_each_request_giv
     run(test())
 
 
+@pytest.mark.parametrize(
+    ("request_", "later"),
+    [
+        (get("/healthz"), b"\r\n"),
+        (b"POST /v1/nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n", b"hello"),
+        (b"POST /v1/nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhel", b"lo"),
+    ],
+    ids=["empty line", "body after its answer", "half of it"],
+)
+def test_what_is_no_request_keeps_no_connection_open(request_: bytes, later: bytes, run: Run) -> None:
+    async def test() -> None:
+        async with served() as one, one.connected() as client, one.connected() as other:
+            client.send(request_)
+            await client.answer()
+            client.send(later)
+            other.send(get("/healthz"))  # behind what came before, so that this has been read
+            await other.answer()
+            one.clock.advance(KEEP_ALIVE_S)
+            assert await client.rest() == b""
+
+    run(test())
+
+
 # Stopping.
 
 

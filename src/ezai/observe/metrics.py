@@ -78,6 +78,9 @@ class Metrics:
         registry.register(_LogLines())
 
     def ended(self, outcome: Outcome) -> None:
+        if outcome.end is not None and outcome.end.error is not None:
+            self._count(outcome)  # at once: a raised error holds all that its request was
+            return
         self._ended.append(outcome)
         if len(self._ended) >= MOST_WAITING:
             self._count_ended()

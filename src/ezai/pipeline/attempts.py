@@ -106,7 +106,7 @@ class Attempt:
     # Asking.
 
     async def begin(self, number: int, waiter: Waiter) -> None:
-        """Write the intent, unless nobody waits for it any more. Nothing has cost anything before this returns."""
+        """Write the intent, unless `waiter` was interrupted. Nothing has cost anything before this returns."""
         self._tariff = await self._ports.prices.find(self.upstream.name, self.upstream_model)
         key = self._request.key
         intent = AttemptIntent(

@@ -174,15 +174,16 @@ class Stream:
 
     async def _refuse(self, caught: Exception) -> None:
         """Answer with an error where nothing of the upstream was told."""
-        await self._end_early()
         error = await self._break(caught)
+        described = [field for field in self._described() if field[0] not in _ADVICE]
+        await self._dispatch.aclose()
+        await self._end_early()  # last: it may wait for a slow reader
         if error is None:  # the client has left: there is nobody to answer
             self.frames = _once(b"")
             return
         if self.head is not None:
             self.frames = _once(error_frame(error, self._request.id))
             return
-        described = [field for field in self._described() if field[0] not in _ADVICE]
         body = error_body(error, self._request.id)
         self.head = Head(error.http_status, (*JSON, _length(body), *error.headers(), *described))
         self.frames = _once(body)
@@ -208,9 +209,9 @@ class Stream:
 
     async def _leave(self) -> None:
         """Stop what still runs, settle what nobody settled (the task was cancelled from outside), tell who watches."""
-        if self._early is not None:
-            await self._early.aclose()
         try:
+            if self._early is not None:
+                await self._early.aclose()
             if self.end is None:
                 await self._settle(ending.broken(self._waiter.interruption or Cause.CLIENT_LEFT, self._relay))
         finally:

@@ -133,7 +133,6 @@ class EdgeProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         if self.pipeline:
             self._bound_pipeline(len(data))
-        self._idle_since = None
         self._parse(data)
         if self._in_head and self._head_bytes > self._edge.head_limit_bytes:
             self._refuse(self._too_large())
@@ -245,6 +244,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head, self._fields_bytes = True, 0
         self._began = self._edge.clock.now()
         self._deadline = self._began + self._edge.head_receipt_s
+        self._idle_since = None
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -284,6 +284,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
         self._deadline = None
         super().on_message_complete()
+        if self.cycle.response_complete:  # it was answered before its body had come
+            self._idle_since = self._edge.clock.now()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._serving = cycle
@@ -299,7 +301,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        else:
+        elif self._deadline is None:  # else more of this request, or the next one, is on its way
             self._idle_since = self._edge.clock.now()
         if not self.pipeline:
             self._pipelined_bytes = 0
