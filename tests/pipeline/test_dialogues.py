@@ -229,6 +229,19 @@ def test_refusal_after_commit_is_one_error_event() -> None:
         talk.ended("upstream_error")
 
 
+def test_a_refusal_behind_a_ping_that_is_not_taken_is_settled_and_let_go_at_once() -> None:
+    with Dialogue() as talk:
+        talk.client_stops_reading()
+        talk.passes(20)
+        talk.upstream_refuses(503)
+        (settled,) = talk.ledger.settlements
+        assert settled.end.cause == "upstream_error"
+        assert talk.upstream.is_over
+        talk.client_reads_again()
+        talk.client_gets("ping", ("error", "upstream_error", "overloaded_error"))
+        talk.ended("upstream_error")
+
+
 def test_silence_inside_a_block_is_kept_alive_by_empty_deltas() -> None:
     with Dialogue() as talk:
         talk.upstream_answers()
