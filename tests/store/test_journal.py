@@ -191,6 +191,27 @@ def test_a_database_that_fails_is_asked_ever_more_rarely(database: Path) -> None
     assert len(filed(database)) == 360
 
 
+def test_a_file_that_cannot_be_cleared_holds_up_no_end(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the database is filed once, and what came later waits in the files."""
+
+    def fail(_: JournalFiles) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def scenario() -> None:
+        async with journaling(database) as journal:
+            monkeypatch.setattr(JournalFiles, "clear_other", fail)
+            journal.append(begun(1), bounded=True)
+            await journal.flush()
+            journal.append(begun(2), bounded=True)
+            assert not await journal.flush()
+            assert filed(database) == [1]
+
+    run(scenario())
+    assert len(journals(database)) == 2
+    assert recover(database) == 2
+    assert filed(database) == [1, 2]
+
+
 def test_a_tick_beside_a_flush_begins_no_second_filing(database: Path) -> None:
     async def scenario() -> None:
         async with journaling(database) as journal:

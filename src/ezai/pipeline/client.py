@@ -20,7 +20,7 @@ class Head(msgspec.Struct, frozen=True):
     in_pieces: bool = False
     """Whether a body of unknown length follows, piece by piece."""
     alone: bool = False
-    """Whether it is sent before there is anything to follow it, by an `EarlyAnswer`."""
+    """Whether an `EarlyAnswer` sends it, before there is anything to follow it; then nobody else does."""
 
 
 class Client(Protocol):

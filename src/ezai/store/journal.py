@@ -99,8 +99,8 @@ class Journal:
             return True
         while True:
             await asyncio.shield(self._begin_filing())
-            if not self.waiting or self._batch:
-                return not self._batch
+            if self._in_trouble or not self.waiting:
+                return not self.waiting
 
     async def aclose(self) -> None:
         """Take no more records, and file those that wait. What the database does not take stays in the files."""

@@ -19,6 +19,9 @@ from ezai.store.writer import Writer
 
 logger = logging.getLogger("ezai.store")
 
+_FILING_TIMEOUT_MS = 250
+"""How long a filing waits for another process that writes. Its records are safe, so it tries again later."""
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -46,10 +49,6 @@ class Store:
             await self.writer.aclose()
 
 
-BUSY_TIMEOUT_MS = 250
-"""How long a filing waits for another process that writes. Its records are safe, so it tries again later."""
-
-
 async def open_store(path: Path, data_dir: Path, clock: Clock, environ: Mapping[str, str]) -> Store:
     """Open the database at `path`, with the root secret of `data_dir`; each is made where there is none.
 
@@ -58,7 +57,7 @@ async def open_store(path: Path, data_dir: Path, clock: Clock, environ: Mapping[
     root = await asyncio.to_thread(load_root_secret, data_dir, environ.get("EZAI_ROOT_KEY"))
     await asyncio.to_thread(prepare, path)
     await asyncio.to_thread(_recover, path)
-    writer = Writer(path, busy_timeout_ms=BUSY_TIMEOUT_MS)
+    writer = Writer(path, busy_timeout_ms=_FILING_TIMEOUT_MS)
     await writer.start()
     try:
         keys = SqliteKeys(writer, KeyDigests(root), clock, environ.get("EZAI_ADMIN_KEY"))
