@@ -76,7 +76,9 @@ class Listener:
 
     async def start(self, listening: socket.socket) -> None:
         """Accept connections on a bound socket."""
-        logging.getLogger("uvicorn.error").propagate = True
+        log = logging.getLogger("uvicorn.error")
+        log.propagate = True
+        log.setLevel(logging.INFO)  # without a level of its own it is asked about traces for every connection
         self.check(0)
         self._clock.watch(self)
         self._acceptor = Acceptor(listening, self._made, self._opened, self._limit, self._tls, HEAD_RECEIPT_S)
