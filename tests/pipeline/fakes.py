@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from ezai.errors import RequestError
-from ezai.pipeline.attempts import Push
 from ezai.pipeline.client import Head
 from ezai.pipeline.driver import StreamRegistry, run_plain
+from ezai.pipeline.relay import Push
 from ezai.pipeline.request import GatewayRequest
 from ezai.policy.keys import Credentials, VirtualKey
 from ezai.policy.pricing import Price, Tariff

@@ -35,8 +35,8 @@ from ezai.errors import (
     UpstreamUnreachable,
 )
 from ezai.models.reference import resolve
-from ezai.pipeline.ending import PING
 from ezai.pipeline.request import GatewayRequest
+from ezai.pipeline.silence import PING
 from ezai.pipeline.stream import open_stream
 from ezai.pipeline.waiting import Waiter
 from ezai.policy.keys import Credentials, VirtualKey

@@ -9,6 +9,7 @@ early.py     an answer that begins before its upstream has spoken
 relay.py     an upstream's bytes as checked events
 unary.py     a whole answer, as an attempt gives it
 ending.py    how an ending is told to the client and to the ledger
+silence.py   what is as good as silence to a reader, and what fills it
 counting.py  count_tokens
 driver.py    who runs the walk, and the registry that a shutdown waits on
 waiting.py   waiting that a deadline or an interruption can end

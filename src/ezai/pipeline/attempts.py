@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from ezai.errors import Overloaded, RequestError, UpstreamError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
-from ezai.pipeline import ending
-from ezai.pipeline.relay import Events, PassOn, Relay, wire
+from ezai.pipeline.relay import Relay
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import DeadlinePassed, Waiter
 from ezai.policy.pricing import Tariff, cost_nanousd
@@ -38,9 +37,6 @@ class Deadline(NamedTuple):
     at: float
     limit_s: float
 
-
-Push = Callable[[bytes], bool]
-"""Sends bytes of whole events at once; returns whether there is room for more."""
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_UNARY_BODY_BYTES = 64 * 1024 * 1024
@@ -70,10 +66,6 @@ class Attempt:
         self._stopped_at: float | None = None
         self.first_event_after_s: float | None = None
         self._settled = False
-        self._seen_bytes = 0
-        self.progress_at = self._started
-        self.handed_on_at = self._started
-        """When something of the answer was last handed on, or is listened for again; see `ending.is_silence`."""
 
     def _facts(self, target: Target) -> UpstreamFacts:
         facts = self.upstream.facts
@@ -140,13 +132,14 @@ class Attempt:
             exchange,
             self._translator.stream(message_id, self._request.message, asked.terms),
             self._ports.event_limit_bytes,
+            self._ports.clock.now,
         )
         try:
             first = await waiter.wait(_first_events(self.relay), until=self._deadline("first_event"))
         except DeadlinePassed:
             raise self._overdue("first_event") from None
-        self.note_progress()
-        self.first_event_after_s = self.progress_at - self._started
+        self.relay.listen_again()
+        self.first_event_after_s = self.relay.heard_at - self._started
         return first
 
     async def open_unary(self, waiter: Waiter) -> bytes:
@@ -212,37 +205,12 @@ class Attempt:
 
     # Phases of a running stream.
 
-    def note_progress(self, batch: Events = ()) -> None:
-        """This was read and handed on, or more is listened for again: the idle phase starts anew."""
-        self.progress_at = self._ports.clock.now()
-        if self.relay is not None:
-            self._seen_bytes = self.relay.received_bytes
-        if not batch or self.relay is None or not ending.is_silence(batch, self.relay):
-            self.handed_on_at = self.progress_at
-
-    def passing_on(self, push: Push) -> PassOn:
-        """What writes events to `push` and notes the progress: one step of Python for both, taken for every event."""
-        relay, now = self.relay, self._ports.clock.now
-        assert relay is not None, "only a running stream has events"
-
-        def pass_on(events: Events) -> bool:
-            self.progress_at = at = now()
-            self._seen_bytes = relay.received_bytes
-            if events[-1].kind not in ending.QUIET or not ending.is_silence(events, relay):
-                self.handed_on_at = at
-            return push(events[0].raw or events[0].wire() if len(events) == 1 else wire(events))
-
-        return pass_on
-
-    def _note_life(self, relay: Relay) -> None:
-        self.progress_at = self._ports.clock.now()
-        self._seen_bytes = relay.received_bytes
-
     def next_deadline(self) -> float:
         """When the running stream is overdue, unless something arrives before."""
-        overdue = min(self.progress_at + self.timeouts.idle, self._end.at)
-        if self.relay is not None and self.relay.translator.told_end:
-            return min(overdue, self.handed_on_at + AFTER_THE_END_S)
+        assert self.relay is not None, "only a running stream has phases"
+        overdue = min(self.relay.heard_at + self.timeouts.idle, self._end.at)
+        if self.relay.translator.told_end:
+            return min(overdue, self.relay.handed_on_at + AFTER_THE_END_S)
         return overdue
 
     def check_phases(self) -> None:
@@ -251,17 +219,15 @@ class Attempt:
         Any byte that arrived counts as life, also of what the client is not sent. An upstream that told its end is
         in no phase: when nothing more of the answer comes of it, its stream is whole.
         """
-        assert self.relay is not None, "only a running stream has these phases"
+        assert self.relay is not None, "only a running stream has phases"
         now = self._ports.clock.now()
         if self.relay.translator.told_end:
             if now >= self.next_deadline():
                 self.relay.hang_up()
             return
-        if self.relay.received_bytes != self._seen_bytes:
-            self._note_life(self.relay)
         if now >= self._end.at:
             raise UpstreamTimeout("total", self._end.limit_s)
-        if now >= self.progress_at + self.timeouts.idle:
+        if now >= self.relay.heard_at + self.timeouts.idle:
             raise UpstreamStalled("idle", self.timeouts.idle)
 
     def _deadline(self, phase: str) -> float:

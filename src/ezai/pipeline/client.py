@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from ezai.pipeline.attempts import Push
+from ezai.pipeline.relay import Push
 from ezai.ports import Headers
 from ezai.protocol.end import Cause
 

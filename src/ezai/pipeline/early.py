@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ezai.pipeline import ending
+from ezai.pipeline import silence
 from ezai.pipeline.client import Client, Head
 from ezai.pipeline.waiting import DeadlinePassed, Waiter
 from ezai.ports import Ports
@@ -38,4 +38,4 @@ class EarlyAnswer:
                 try:
                     await waiter.wait(self._is_over.wait(), until=ports.clock.now() + ports.keep_alive_s)
                 except DeadlinePassed:
-                    await client.send(ending.PING)
+                    await client.send(silence.PING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ezai.errors import RequestError, UpstreamTruncated
+from ezai.pipeline.silence import QUIET, is_silence
 from ezai.ports import Exchange
 from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.anthropic.order import StreamState
@@ -12,15 +13,15 @@ from ezai.protocol.sse import SseDecoder
 from ezai.translate.base import StreamTranslator
 
 Events = Sequence[MessagesEvent]
-PassOn = Callable[[Events], bool]
-"""Takes events that are not the last ones, at once; returns whether there is room for more."""
+Push = Callable[[bytes], bool]
+"""Sends bytes of whole events at once; returns whether there is room for more."""
 
 
 class Relay:
     """Reads one upstream stream to its end.
 
-    Every event that it hands out has passed the table of legal orders. `received_bytes` grows with what arrives,
-    whatever it holds: the measure of an upstream that is alive.
+    Every event that it hands out has passed the table of legal orders. It notes when something came, and when something
+    went on, because that is cheaper here than to call whoever has to know; what follows from it is not its business.
     """
 
     __slots__ = (
@@ -29,22 +30,30 @@ class Relay:
         "_fault",
         "_held",
         "_hung_up",
-        "_pass_on",
-        "received_bytes",
+        "_now",
+        "_push",
+        "handed_on_at",
+        "heard_at",
         "state",
         "translator",
     )
 
-    def __init__(self, exchange: Exchange, translator: StreamTranslator, event_limit_bytes: int) -> None:
+    def __init__(
+        self, exchange: Exchange, translator: StreamTranslator, event_limit_bytes: int, now: Callable[[], float]
+    ) -> None:
         self._exchange = exchange
         self._decoder = SseDecoder(event_limit_bytes)
         self._fault: RequestError | None = None
         self._held: Events = ()
         self._hung_up = False
-        self._pass_on: PassOn | None = None
+        self._push: Push | None = None
+        self._now = now
         self.translator = translator
         self.state = StreamState()
-        self.received_bytes = 0
+        self.heard_at = now()
+        """When bytes came last, whatever they held, or were listened for again: the measure of an upstream's life."""
+        self.handed_on_at = self.heard_at
+        """When something of the answer was last handed on, or is listened for again; see `silence.is_silence`."""
 
     @property
     def over(self) -> bool:
@@ -60,20 +69,26 @@ class Relay:
         """Listen no longer to an upstream that has told its end: the next `read` ends the stream."""
         self._hung_up = True
 
-    async def read(self, pass_on: PassOn | None = None) -> Events:
+    def listen_again(self, taken: Events = ()) -> None:
+        """The reader has taken these events: the upstream's silence begins now."""
+        self.heard_at = self._now()
+        if not taken or not is_silence(taken, self.state):
+            self.handed_on_at = self.heard_at
+
+    async def read(self, push: Push | None = None) -> Events:
         """The events of the next read that holds any, in order.
 
-        With `pass_on` they are given to that instead, in the very call that received them and for as long as it has
+        With `push` they are sent by that instead, in the very call that received them and for as long as it has
         room. What is returned then are the events behind those, which are for the caller to look at first: the ones
         that end the stream, or that come before a fault.
 
-        Empty once the stream is over, when `pass_on` has no more room, and when the upstream told its end
+        Empty once the stream is over, when `push` has no more room, and when the upstream told its end
         (`translator.told_end`) with no event in it.
 
         Raises the `RequestError` that broke the stream, after every event before it has been handed out. Cancelling
-        it loses nothing: it only waits for bytes, and after a cancellation nothing is passed on.
+        it loses nothing: it only waits for bytes, and after a cancellation nothing is pushed.
         """
-        self._pass_on = pass_on
+        self._push = push
         while not self._held and not self.state.over:
             if self._fault is not None:
                 raise self._fault
@@ -97,12 +112,29 @@ class Relay:
 
     def _take(self, chunk: bytes) -> bool:
         """The sink that the exchange pours into: returns whether it wants more."""
-        self.received_bytes += len(chunk)
+        self.heard_at = now = self._now()
+        push, passes, decoder = self._push, self.translator.passes, self._decoder
+        if (
+            push is None
+            or passes is None
+            or decoder.tail
+            or len(chunk) > decoder.limit_bytes
+            or not passes(chunk, self.state)
+        ):
+            return self._read(chunk)
+        self.handed_on_at = now  # a delta of a tap, alone in its read: nearly every event comes to here
+        if push(chunk):
+            return True
+        self._exchange.hold()
+        return False
+
+    def _read(self, chunk: bytes) -> bool:
+        """Take a chunk apart, whatever it holds."""
         translator, state = self.translator, self.state
         told_end = translator.told_end
         batch: list[MessagesEvent] = []
         try:
-            for frame in self._decoder.feed(chunk):  # in one piece: it runs for every event of every stream
+            for frame in self._decoder.feed(chunk):  # in one piece: it runs for every event of every transform
                 for event in translator.feed(translator.read(frame)):
                     state.process(event)
                     batch.append(event)
@@ -116,10 +148,12 @@ class Relay:
             return False
         if not batch:
             return True
-        if self._pass_on is None:
+        if self._push is None:
             self._held = batch
             return False
-        if self._pass_on(batch):
+        if batch[-1].kind not in QUIET or not is_silence(batch, state):
+            self.handed_on_at = self.heard_at
+        if self._push(wire(batch)):
             return True
         self._exchange.hold()
         return False

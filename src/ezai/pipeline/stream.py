@@ -15,12 +15,12 @@ from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 
 from ezai.errors import InternalError, RequestError
-from ezai.pipeline import ending
-from ezai.pipeline.attempts import Attempt, Push
+from ezai.pipeline import ending, silence
+from ezai.pipeline.attempts import Attempt
 from ezai.pipeline.client import Client, Head
 from ezai.pipeline.dispatch import Dispatch
 from ezai.pipeline.early import EarlyAnswer
-from ezai.pipeline.relay import Relay, wire
+from ezai.pipeline.relay import Push, Relay, wire
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.unary import ask_whole
 from ezai.pipeline.waiting import DeadlinePassed, Interrupted, Waiter
@@ -141,9 +141,9 @@ class Stream:
             while not relay.over:
                 yield wire(batch)
                 # Only now: while the client was slow to take it, nobody listened to the upstream.
-                attempt.note_progress(batch)
+                relay.listen_again(batch)
                 while (heard := await self._listen(attempt, relay)) is None:
-                    yield ending.keep_alive_frame(relay)
+                    yield silence.keep_alive_frame(relay.state)
                     self._kept_alive_at = self._ports.clock.now()
                 batch = heard
             await self._settle(ending.whole(relay))
@@ -157,18 +157,17 @@ class Stream:
 
     async def _listen(self, attempt: Attempt, relay: Relay) -> Sequence[MessagesEvent] | None:
         """The next events that are not passed on; None when it is time for a keep-alive."""
-        pass_on = attempt.passing_on(self.push) if self.push else None
         while True:
-            until = min(attempt.next_deadline(), self._keep_alive_at(attempt))
+            until = min(attempt.next_deadline(), self._keep_alive_at(relay))
             try:
-                return await self._waiter.wait(relay.read(pass_on), until=until)
+                return await self._waiter.wait(relay.read(self.push), until=until)
             except DeadlinePassed:
                 attempt.check_phases()
-                if self._ports.clock.now() >= self._keep_alive_at(attempt):
+                if self._ports.clock.now() >= self._keep_alive_at(relay):
                     return None
 
-    def _keep_alive_at(self, attempt: Attempt) -> float:
-        return max(attempt.handed_on_at, self._kept_alive_at) + self._ports.keep_alive_s
+    def _keep_alive_at(self, relay: Relay) -> float:
+        return max(relay.handed_on_at, self._kept_alive_at) + self._ports.keep_alive_s
 
     # Ending.
 

@@ -57,6 +57,6 @@ async def _next_batch(attempt: Attempt, relay: Relay, waiter: Waiter) -> Sequenc
         except DeadlinePassed:
             attempt.check_phases()
         else:
-            attempt.note_progress()
+            relay.listen_again()
             if batch:
                 return batch

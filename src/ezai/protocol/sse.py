@@ -31,11 +31,12 @@ class SseDecoder:
     less a leading byte order mark and the incomplete tail.
     """
 
-    __slots__ = ("_at_start", "_limit", "_saw_cr", "_tail")
+    __slots__ = ("_at_start", "_saw_cr", "limit_bytes", "tail")
 
     def __init__(self, limit_bytes: int = DEFAULT_EVENT_LIMIT_BYTES) -> None:
-        self._limit = limit_bytes
-        self._tail = bytearray()
+        self.limit_bytes = limit_bytes
+        self.tail = bytearray()
+        """The bytes after the last whole frame; not to be changed by others."""
         self._saw_cr = False
         self._at_start = True
 
@@ -45,66 +46,65 @@ class SseDecoder:
         Raises `UpstreamMalformed` when an event is larger than the limit; frames that were whole before it have
         been returned by an earlier call, or are returned now and the next call raises.
         """
-        if len(self._tail) > self._limit:
+        if len(self.tail) > self.limit_bytes:
             raise self._too_large()
         if self._at_start:
             chunk = self._without_bom(chunk)
         if not self._saw_cr and _CR in chunk:
             self._saw_cr = True
-        if (
-            not self._tail
-            and not self._saw_cr
-            and 0 < chunk.find(b"\n\n") == len(chunk) - 2
-            and len(chunk) <= self._limit
-        ):
+        if self.tail or self._saw_cr or len(chunk) > self.limit_bytes or not chunk.endswith(b"\n\n"):
+            return self._cut(chunk)
+        if 0 < chunk.find(b"\n\n") == len(chunk) - 2:
             return [chunk]  # one event in one read: the usual case of a live stream, no copy made
-        return self._cut(chunk)
+        if b"\n\n\n" in chunk:
+            return self._cut(chunk)
+        return [frame + b"\n\n" for frame in chunk.split(b"\n\n")[:-1]]
 
     def close(self) -> bytes:
         """Return the bytes after the last whole frame: empty where the stream ended cleanly between events."""
-        return bytes(self._tail)
+        return bytes(self.tail)
 
     def _cut(self, chunk: bytes) -> list[bytes]:
-        tail = self._tail
+        tail = self.tail
         scan = max(0, len(tail) - 3)  # a blank line may have begun in the last three bytes seen
         tail += chunk
         frames: list[bytes] = []
         start = 0
         while (end := self._frame_end(scan)) >= 0:
-            if end - start > self._limit:
+            if end - start > self.limit_bytes:
                 break
             if end < len(tail) and tail[end] in _BLANK:  # more blank lines are no events: a flood of them is one frame
                 end = _LINE_ENDS.match(tail, end).end()  # type: ignore[union-attr]  # matches at least one
             frames.append(bytes(tail[start:end]))
             start = scan = end
         del tail[:start]
-        if len(tail) > self._limit and not frames:
+        if len(tail) > self.limit_bytes and not frames:
             raise self._too_large()
         return frames
 
     def _frame_end(self, scan: int) -> int:
         """Where the frame ends whose blank line lies at or after `scan`, or -1."""
         if not self._saw_cr:
-            found = self._tail.find(b"\n\n", scan)
+            found = self.tail.find(b"\n\n", scan)
             return found + 2 if found >= 0 else -1
         # A CR at the end of what is here may be half a CRLF. The event is whole all the same and is not held back;
         # the LF, when it comes, leads the next frame as a blank line without effect.
-        match = _BLANK_LINE.search(self._tail, scan)
+        match = _BLANK_LINE.search(self.tail, scan)
         return match.end() if match else -1
 
     def _without_bom(self, chunk: bytes) -> bytes:
         """Drop a byte order mark that starts the stream, also one that arrives byte by byte."""
-        head = bytes(self._tail) + chunk
+        head = bytes(self.tail) + chunk
         if len(head) < len(BOM) and BOM.startswith(head):
             return chunk
         self._at_start = False
         if not head.startswith(BOM):
             return chunk
-        self._tail.clear()
+        self.tail.clear()
         return head[len(BOM) :]
 
     def _too_large(self) -> UpstreamMalformed:
-        return UpstreamMalformed(f"The upstream sent an event larger than {self._limit} bytes.")
+        return UpstreamMalformed(f"The upstream sent an event larger than {self.limit_bytes} bytes.")
 
 
 def parse_frame(frame: bytes) -> tuple[bytes, bytes | None]:

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from ezai.errors import RequestError
-from ezai.pipeline.attempts import Push
 from ezai.pipeline.client import Head
+from ezai.pipeline.relay import Push
 from ezai.pipeline.stream import JSON
 from ezai.ports import Headers
 from ezai.protocol.anthropic.answers import error_body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ import msgspec
 
 from ezai.errors import RequestError
 from ezai.protocol.anthropic.events import MessagesEvent
+from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.anthropic.requests import MessagesRequest
 from ezai.protocol.end import UsageSource
 from ezai.protocol.event import Event
@@ -130,6 +131,16 @@ class StreamTranslator(Protocol):
     @property
     def cut_short(self) -> bool:
         """Whether the message was ended here while the upstream goes on: it has to be told to stop. False for a tap."""
+        ...
+
+    @property
+    def passes(self) -> Callable[[bytes, StreamState], bool] | None:
+        """The short way of a tap: takes bytes that begin a frame, and the state of the stream before them.
+
+        Returns True where they are one frame with a delta that `read`, `feed` and `StreamState.process` would hand back
+        as it is, changing nothing of the state: it is fed then. Returns False for all else, also for what is faulty,
+        which has to go that way. None for a transform.
+        """
         ...
 
     def read(self, frame: bytes) -> Event[Any]:

@@ -92,7 +92,7 @@ class StreamFields(msgspec.Struct, frozen=True):
 
 MessagesEvent = Event[StreamFields]
 
-_decode_fields = msgspec.json.Decoder(StreamFields).decode
+decode_fields = msgspec.json.Decoder(StreamFields).decode
 _decode_any = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_usage = msgspec.json.Decoder(UsageReport).decode
 _encode = msgspec.json.Encoder().encode
@@ -115,7 +115,7 @@ def read_event(frame: bytes) -> MessagesEvent:
         _check_json(data)
         return Event(UNNAMED, _NO_FIELDS, data, frame)
     try:
-        fields = _decode_fields(data)
+        fields = decode_fields(data)
     except msgspec.ValidationError as error:
         return _read_mistyped(name, data, frame, error)
     except (msgspec.DecodeError, RecursionError):

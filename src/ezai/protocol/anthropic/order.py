@@ -52,7 +52,7 @@ TRANSITIONS: dict[Place, dict[str, Place]] = {
     Place.FAILED: {},
 }
 
-_INSIDE = Place.INSIDE  # looked up for every event, which is slow on an enum
+INSIDE = Place.INSIDE  # looked up for every event, which is slow on an enum
 TERMINAL = frozenset({Place.ENDED, Place.FAILED})
 
 _ORDERED = frozenset(kind for row in TRANSITIONS.values() for kind in row)
@@ -92,7 +92,7 @@ class StreamState:
         is what it was.
         """
         kind = event.kind
-        if kind == events.BLOCK_DELTA and self.place is _INSIDE:  # hot: nearly every event
+        if kind == events.BLOCK_DELTA and self.place is INSIDE:  # hot: nearly every event
             self._block_delta(event)
             return
         if kind not in _ORDERED:

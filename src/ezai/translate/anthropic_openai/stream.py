@@ -52,6 +52,8 @@ _FAILED = frozenset({"abort", "error"})
 class MessagesFromChat:
     """One Chat Completions stream as Messages events; legal by construction, checked again by the pipeline."""
 
+    passes = None
+
     def __init__(self, message_id: str, model: str, terms: AnswerTerms, credentials: Sequence[str] = ()) -> None:
         self.told_end = False
         self.cut_short = False

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from httptools import HttpParserError
+
 from ezai.errors import UpstreamMalformed, UpstreamTruncated
 from ezai.upstreams.http.response import ResponseReader
 
@@ -184,6 +186,38 @@ class HttpExchange:
 
     def received(self, data: bytes) -> None:
         """Take what the transport read."""
+        sink, waiter, reader, parts = self._sink, self._waiter, self._reader, self._parts
+        if sink is None or waiter is None or waiter.done():
+            self._receive(data)
+            return
+        try:  # somebody pours. In one piece: it runs for every event of every stream
+            try:
+                reader.parse(data)
+            except HttpParserError as error:
+                reader.stopped(error)
+            if not parts:
+                if reader.parsed(len(data)):
+                    waiter.set_result(False)
+                    self._let_go()
+                return
+        except UpstreamMalformed as error:
+            self._fail(error)
+            return
+        reader.overhead_bytes = 0
+        chunk = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        try:
+            goes_on = sink(chunk)
+        except Exception as error:  # noqa: BLE001  it belongs to whoever pours, not to the transport
+            waiter.set_exception(error)
+        else:
+            if not goes_on or reader.complete:
+                waiter.set_result(not goes_on)
+        if reader.complete:
+            self._let_go()
+
+    def _receive(self, data: bytes) -> None:
+        """While nobody pours."""
         reader = self._reader
         try:
             anything_new = reader.feed(data)
@@ -194,29 +228,18 @@ class HttpExchange:
             self._discard(len(data))
             return
         if anything_new:
-            if not self._parts:
-                self._wake()
-            elif self._sink is not None and self._waiter is not None and not self._waiter.done():
-                self._pour(self._sink, self._waiter)
-            else:
+            if self._parts:
                 self._buffered_bytes += len(data)
                 if self._buffered_bytes >= HIGH_WATER_BYTES and not self._paused:
                     self._pause()
-                self._wake()
-        if reader.complete and not reader.reusable:
-            self._connection.abort()  # whatever comes now, the answer is here
+            self._wake()
+        if reader.complete:
+            self._let_go()
 
-    def _pour(self, sink: Callable[[bytes], bool], waiter: asyncio.Future[bool]) -> None:
-        parts = self._parts
-        chunk = parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
-        try:
-            goes_on = sink(chunk)
-        except Exception as error:  # noqa: BLE001  it belongs to whoever pours, not to the transport
-            waiter.set_exception(error)
-            return
-        if not goes_on or self._reader.complete:
-            waiter.set_result(not goes_on)
+    def _let_go(self) -> None:
+        """The answer is here, whatever comes now: a connection that can carry no other is closed."""
+        if not self._reader.reusable:
+            self._connection.abort()
 
     def received_eof(self) -> None:
         """Take the peer's clean end of file."""

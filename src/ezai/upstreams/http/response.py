@@ -47,14 +47,14 @@ class ResponseReader:
         "_head_bytes",
         "_header_limit_bytes",
         "_is_head_request",
-        "_overhead_bytes",
-        "_parse",
         "_parser",
         "complete",
         "head_complete",
         "headers",
         "keep_alive_hint_s",
         "on_body",
+        "overhead_bytes",
+        "parse",
         "parts",
         "reusable",
         "status",
@@ -76,11 +76,11 @@ class ResponseReader:
         self._header_limit_bytes = header_limit_bytes
         self._field_limit = field_limit
         self._head_bytes = 0
-        self._overhead_bytes = 0
+        self.overhead_bytes = 0
         # The parser looks its callbacks up once, now. This one stays in C: no Python frame per piece of body.
         self.on_body = self.parts.append
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
-        self._parse: Callable[[bytes], None] = self._parser.feed_data
+        self.parse: Callable[[bytes], None] = self._parser.feed_data
 
     @property
     def begun(self) -> bool:
@@ -102,15 +102,32 @@ class ResponseReader:
             self.reusable = False
             return False
         try:
-            self._parse(data)
+            self.parse(data)
         except HttpParserError as error:
-            self._stopped(error)
+            self.stopped(error)
+        return self.parsed(len(data))
+
+    # `feed` in its parts, for who feeds a body that flows: a frame of Python less for every event. First comes `parse`,
+    # the parser's own; what it raises goes to `stopped`; then `parsed`, or where there is body `overhead_bytes` is 0.
+
+    def parsed(self, size: int) -> bool:
+        """Take note that so many bytes were parsed; return and raise as `feed` does."""
         if self.parts:
-            self._overhead_bytes = 0
+            self.overhead_bytes = 0
             return True
         if not self.complete:
-            self._count_overhead(len(data))
+            self._count_overhead(size)
         return self.complete
+
+    def stopped(self, error: HttpParserError) -> None:
+        """Tell apart why parsing stopped; returns where that was the end of the answer."""
+        reason = error.__context__ if isinstance(error, HttpParserCallbackError) else error
+        if isinstance(reason, HttpParserError):
+            if not self.complete:
+                raise UpstreamMalformed("The upstream's answer is not valid HTTP.") from error
+            self.reusable = False
+        elif reason is not None and not isinstance(reason, _AnswerEnded):
+            raise reason
 
     def feed_eof(self) -> bool:
         """Say that the peer closed its side cleanly; return whether the answer is complete now.
@@ -124,7 +141,7 @@ class ResponseReader:
     def close(self) -> None:
         """Let go of the parser, which holds this object by its callbacks. Nothing may be fed any more."""
         self._parser = None
-        self._parse = _fed_after_close
+        self.parse = _fed_after_close
 
     def _feed_head(self, data: bytes) -> None:
         """Feed no more than the limit before the head is complete, so that an endless one is cut there."""
@@ -143,27 +160,17 @@ class ResponseReader:
 
     def _parse_head(self, data: bytes) -> None:
         try:
-            self._parse(data)
+            self.parse(data)
         except HttpParserError as error:
-            self._stopped(error)
-
-    def _stopped(self, error: HttpParserError) -> None:
-        """Tell apart why parsing stopped; returns where that was the end of the answer."""
-        reason = error.__context__ if isinstance(error, HttpParserCallbackError) else error
-        if isinstance(reason, HttpParserError):
-            if not self.complete:
-                raise UpstreamMalformed("The upstream's answer is not valid HTTP.") from error
-            self.reusable = False
-        elif reason is not None and not isinstance(reason, _AnswerEnded):
-            raise reason
+            self.stopped(error)
 
     def _count_overhead(self, size: int) -> None:
         """Bound chunk extensions and trailers, which llhttp does not: they count until body bytes come."""
-        self._overhead_bytes += size
-        if self._overhead_bytes > self._header_limit_bytes:
+        self.overhead_bytes += size
+        if self.overhead_bytes > self._header_limit_bytes:
             raise UpstreamMalformed("The upstream's answer has too much framing around its body.")
 
-    # Called by the parser, in this order. An exception stops it and comes out of `_stopped`.
+    # Called by the parser, in this order. An exception stops it and comes out of `stopped`.
 
     def on_message_begin(self) -> None:
         if self.complete:
