@@ -27,6 +27,8 @@ STREAMS = 100
 EVENTS = 100
 RATE = 50.0
 """Events a second of each stream."""
+TOGETHER_RATE = STREAMS * RATE * GOLDEN
+"""Streams a second that start: all of them within less than two of the times between a stream's events."""
 TOKENS = EVENTS - 6
 """Beside the tokens a mock's answer has message_start, the block's start and stop, a ping, message_delta and _stop."""
 
@@ -41,28 +43,39 @@ SPARE_S = 1.5
 
 
 def per_event(lab: Lab) -> list[Row]:
-    """nginx, the gateway tapping and the gateway translating, in turns, under the same load."""
+    """nginx, the gateway tapping and the gateway translating, in turns, under the same load.
+
+    The load of the figure is `together`: all streams open for nearly all of the time, their events spread over it. The
+    two others show what that hides: events that come in bursts, and requests that come one at a time.
+    """
     tapped, translated = paced_model(TOKENS, RATE), paced_model(TOKENS, RATE, TRANSLATED)
-    apart = Load(model=tapped, tokens=TOKENS, rate=RATE / GOLDEN, streams=STREAMS)
+    together = Load(model=tapped, tokens=TOKENS, rate=TOGETHER_RATE, streams=STREAMS)
     in_step = Load(model=tapped, tokens=TOKENS, concurrency=STREAMS, streams=STREAMS, is_paced=True)
-    other = Load(model=translated, tokens=TOKENS, rate=RATE / GOLDEN, streams=STREAMS)
+    one_by_one = Load(model=tapped, tokens=TOKENS, rate=RATE / GOLDEN, streams=STREAMS)
+    other = Load(model=translated, tokens=TOKENS, rate=TOGETHER_RATE, streams=STREAMS)
     with (
         mock(lab.folder, lab.cores.load) as upstream,
         nginx(lab.folder, upstream.url, lab.cores.server) as peer,
         gateway(lab.folder / "events", gateway_config(upstream, models=[tapped, translated]), lab.cores.server) as ours,
     ):
         work = {
-            "nginx": (peer, apart),
-            "tapped": (ours, apart),
+            "nginx": (peer, together),
+            "tapped": (ours, together),
             "translated": (ours, other),
             "nginx in step": (peer, in_step),
             "tapped in step": (ours, in_step),
+            "nginx one by one": (peer, one_by_one),
+            "tapped one by one": (ours, one_by_one),
         }
         found = interleaved(lab, work)
     figure = "CPU per relayed event, against nginx"
     return [
         beside(found, "tapped", "nginx", us_per_event, "us", figure=figure, hold=2.2, reach=1.5),
         beside(found, "tapped in step", "nginx in step", us_per_event, "us", figure=f"{figure}, streams in step"),
+        beside(
+            found, "tapped one by one", "nginx one by one", us_per_event, "us",
+            figure=f"{figure}, streams that arrive one by one",
+        ),
         beside(
             found, "translated", "tapped", us_per_event, "us",
             figure="CPU per translated event, against a tapped one", hold=2.0, reach=1.5,
