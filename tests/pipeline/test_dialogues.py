@@ -302,6 +302,19 @@ def test_stall_in_mid_stream_is_told() -> None:
         assert talk.upstream.has_stopped()
 
 
+def test_half_an_event_is_life_from_when_it_came() -> None:
+    with Dialogue(timeouts=Timeouts(idle=5)) as talk:
+        talk.upstream_answers()
+        talk.upstream_says(chunk("a"))
+        talk.client_gets("message_start", "content_block_start", ("text", "a"))
+        talk.passes(3)
+        talk.upstream_says(chunk("b")[:-1])
+        talk.passes(4.75)
+        talk.client_gets()
+        talk.passes(0.25)
+        talk.client_gets(("error", "upstream_stalled", "timeout_error"))
+
+
 def test_the_clients_slowness_is_no_silence_of_the_upstream() -> None:
     with Dialogue(timeouts=Timeouts(idle=60)) as talk:
         talk.upstream_answers()

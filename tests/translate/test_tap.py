@@ -11,22 +11,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ezai.protocol.anthropic import events
+from ezai.protocol.anthropic.events import MessagesEvent
 from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.sse import SseDecoder
 from ezai.translate.anthropic_anthropic import MessagesTap
 
 TEXT: dict[str, Any] = {"type": "text_delta", "text": "Hello"}
 DELTA: dict[str, Any] = {"type": "content_block_delta", "index": 0, "delta": TEXT}
+OPENED: dict[str, dict[str, Any]] = {
+    "text": {"type": "text", "text": ""},
+    "thinking": {"type": "thinking", "thinking": "", "signature": ""},
+    "tool_use": {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+}
 USAGE = {"input_tokens": 3, "output_tokens": 1}
 
 
-def inside_a_block() -> tuple[MessagesTap, StreamState]:
-    """A tap and its stream's state, in the first block of an answer."""
+SIGNED = events.signature_delta(0, "x")
+
+
+def inside_a_block(index: int = 0, kind: str = "text", *more: MessagesEvent) -> tuple[MessagesTap, StreamState]:
+    """A tap and its stream's state, in a block of an answer, and behind `more` events."""
     tap, state = MessagesTap(), StreamState()
-    for event in (
-        events.message_start({"id": "m", "model": "m", "content": [], "usage": USAGE}),
-        events.block_start(0, {"type": "text", "text": ""}),
-    ):
+    blocks = [
+        each for one in range(index + 1) for each in (events.block_start(one, OPENED[kind]), events.block_stop(one))
+    ]
+    start = events.message_start({"id": "m", "model": "m", "content": [], "usage": USAGE})
+    for event in (start, *blocks[:-1], *more):
         (same,) = tap.feed(event)
         state.process(same)
     return tap, state
@@ -40,16 +50,18 @@ def image(state: StreamState) -> dict[str, Any]:
     return {name: getattr(state, name) for name in StreamState.__slots__}
 
 
-def assert_same_as_the_long_way(chunk: bytes) -> bool:
-    """Whether the short way takes it; where it does, the long way has to end the same."""
-    short, state = inside_a_block()
+def assert_same_as_the_long_way(chunk: bytes, *place: Any) -> bool:
+    """Whether the short way takes it, in the first block or at that place; where it does, the long way has to end the
+    same.
+    """
+    short, state = inside_a_block(*place)
     before = image(state)
-    if not short.passes(chunk, state):
-        assert short.usage == inside_a_block()[0].usage, "what is not taken is not counted"
+    if not short.feed_plain(chunk, state):
+        assert short.usage == inside_a_block(*place)[0].usage, "what is not taken is not counted"
         return False
     assert image(state) == before
     assert SseDecoder().feed(chunk) == [chunk]
-    long, state = inside_a_block()
+    long, state = inside_a_block(*place)
     (event,) = long.feed(long.read(chunk))
     state.process(event)
     assert image(state) == before
@@ -120,10 +132,10 @@ def test_all_else_takes_the_long_way(chunk: bytes) -> None:
 
 def test_a_delta_outside_of_a_block_takes_the_long_way() -> None:
     tap, state = MessagesTap(), StreamState()
-    assert not tap.passes(frame(DELTA | {"index": -1}), state)
+    assert not tap.feed_plain(frame(DELTA | {"index": -1}), state)
     tap, state = inside_a_block()
     state.process(events.block_stop(0))
-    assert not tap.passes(frame(DELTA), state)
+    assert not tap.feed_plain(frame(DELTA), state)
 
 
 _VALUES = st.recursive(
@@ -142,11 +154,17 @@ _ODD_DELTA = st.dictionaries(
 _STREWN = st.tuples(st.integers(0, 200), st.sampled_from([b"\n", b"\r", b'"', b"}", b" ", b"\xff", b"\xc3\xa9"]))
 
 
-@given(_GOOD, _ODD, _ODD_DELTA, st.lists(_STREWN, max_size=1))
+_PLACES = st.sampled_from(
+    [(0, kind, *more) for kind in OPENED for more in ((), (SIGNED,), (events.block_stop(0),))]
+    + [(1, "text"), (2, "thinking")]
+)
+
+
+@given(_GOOD, _ODD, _ODD_DELTA, st.lists(_STREWN, max_size=1), _PLACES)
 def test_whatever_it_takes_the_long_way_hands_back(
-    good: dict[str, Any], odd: dict[str, Any], odd_delta: dict[str, Any], strewn: list[tuple[int, bytes]]
+    good: dict[str, Any], odd: dict[str, Any], odd_delta: dict[str, Any], strewn: list[tuple[int, bytes]], place: Any
 ) -> None:
-    chunk = frame(good | {"delta": good["delta"] | odd_delta} | odd)
+    chunk = frame(good | {"index": place[0], "delta": good["delta"] | odd_delta} | odd)
     for where, byte in strewn:
         chunk = chunk[:where] + byte + chunk[where:]
-    note("short" if assert_same_as_the_long_way(chunk) else "long")
+    note("short" if assert_same_as_the_long_way(chunk, *place) else "long")

@@ -20,8 +20,9 @@ Push = Callable[[bytes], bool]
 class Relay:
     """Reads one upstream stream to its end.
 
-    Every event that it hands out has passed the table of legal orders. It notes when something came, and when something
-    went on, because that is cheaper here than to call whoever has to know; what follows from it is not its business.
+    Every event that it hands out has passed the table of legal orders, or is a plain delta (`feed_plain`), held to the
+    same rules. It notes when something came, and when something went on, because that is cheaper here than to call
+    whoever has to know; what follows from it is not its business.
     """
 
     __slots__ = (
@@ -70,7 +71,10 @@ class Relay:
         self._hung_up = True
 
     def listen_again(self, taken: Events = ()) -> None:
-        """The reader has taken these events: the upstream's silence begins now."""
+        """The reader has taken these events: the upstream's silence begins now.
+
+        The answer's silence too, unless they are nothing but what an upstream fills one with.
+        """
         self.heard_at = self._now()
         if not taken or not is_silence(taken, self.state):
             self.handed_on_at = self.heard_at
@@ -113,28 +117,28 @@ class Relay:
     def _take(self, chunk: bytes) -> bool:
         """The sink that the exchange pours into: returns whether it wants more."""
         self.heard_at = now = self._now()
-        push, passes, decoder = self._push, self.translator.passes, self._decoder
+        push, feed_plain, decoder = self._push, self.translator.feed_plain, self._decoder
         if (
             push is None
-            or passes is None
+            or feed_plain is None
             or decoder.tail
             or len(chunk) > decoder.limit_bytes
-            or not passes(chunk, self.state)
+            or not feed_plain(chunk, self.state)
         ):
-            return self._read(chunk)
+            return self._take_apart(chunk)
         self.handed_on_at = now  # a delta of a tap, alone in its read: nearly every event comes to here
         if push(chunk):
             return True
         self._exchange.hold()
         return False
 
-    def _read(self, chunk: bytes) -> bool:
-        """Take a chunk apart, whatever it holds."""
+    def _take_apart(self, chunk: bytes) -> bool:
+        """Take a chunk, whatever it holds."""
         translator, state = self.translator, self.state
         told_end = translator.told_end
         batch: list[MessagesEvent] = []
         try:
-            for frame in self._decoder.feed(chunk):  # in one piece: it runs for every event of every transform
+            for frame in self._decoder.feed(chunk):  # in one piece: it runs for every event of a transform
                 for event in translator.feed(translator.read(frame)):
                     state.process(event)
                     batch.append(event)

@@ -13,6 +13,9 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 
+AT_ONCE = 32
+"""How many are accepted before the event loop, and another worker, has its turn."""
+
 
 class Place:
     """That of one connection."""
@@ -104,20 +107,19 @@ class Acceptor:
             self._loop.remove_reader(self._listening.fileno())
 
     def _accept(self) -> None:
-        """Take who is first in the queue, if there is a place. Called again while somebody is there: to look for more
-        at once would be in vain nearly every time, and would keep the streams waiting the other times.
-        """
-        if self.taken >= self._limit():
+        """Take whoever is in the queue, as far as there are places. Called again while somebody is."""
+        room = self._limit() - self.taken
+        if room <= 0:
             self._wait()
-            return
-        try:
-            connection, _ = self._listening.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError:  # out of descriptors, or of memory: whoever comes waits in the queue
-            self._wait()
-            return
-        self._take(connection)
+        for _ in range(min(room, AT_ONCE)):
+            try:
+                connection, _ = self._listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # out of descriptors, or of memory: whoever comes waits in the queue
+                self._wait()
+                return
+            self._take(connection)
 
     def _wait(self) -> None:
         self.is_short = True

@@ -59,6 +59,7 @@ class Listener:
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level=logging.WARNING,  # with none of its own its logger makes a line of each connection, for nobody
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -76,9 +77,7 @@ class Listener:
 
     async def start(self, listening: socket.socket) -> None:
         """Accept connections on a bound socket."""
-        log = logging.getLogger("uvicorn.error")
-        log.propagate = True
-        log.setLevel(logging.INFO)  # without a level of its own it is asked about traces for every connection
+        logging.getLogger("uvicorn.error").propagate = True
         self.check(0)
         self._clock.watch(self)
         self._acceptor = Acceptor(listening, self._made, self._opened, self._limit, self._tls, HEAD_RECEIPT_S)

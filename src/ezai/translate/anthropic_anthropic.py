@@ -138,7 +138,7 @@ class MessagesTap:
 
     read = staticmethod(read_event)
 
-    def passes(self, chunk: bytes, state: StreamState) -> bool:
+    def feed_plain(self, chunk: bytes, state: StreamState) -> bool:
         """See `StreamTranslator`. One step of Python for nearly every event, where four would read it."""
         if (
             not chunk.startswith(_NAMED_DELTA)

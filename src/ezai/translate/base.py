@@ -134,7 +134,7 @@ class StreamTranslator(Protocol):
         ...
 
     @property
-    def passes(self) -> Callable[[bytes, StreamState], bool] | None:
+    def feed_plain(self) -> Callable[[bytes, StreamState], bool] | None:
         """The short way of a tap: takes bytes that begin a frame, and the state of the stream before them.
 
         Returns True where they are one frame with a delta that `read`, `feed` and `StreamState.process` would hand back

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ezai.errors import UpstreamTruncated
+from ezai.errors import UpstreamError, UpstreamMalformed, UpstreamTruncated
+from ezai.upstreams.http.exchange import HttpExchange
 from tests.upstreams.http.conftest import Run
 from tests.upstreams.http.test_connection import CHUNKED, END, Bench, chunk
 
@@ -184,3 +186,133 @@ def test_however_it_is_cut_and_stopped_every_byte_comes_once(
         return sink.got
 
     assert b"".join(asyncio.run(main())) == body
+
+
+# What is read while somebody pours has a path of its own: it has to end as iterating does, whatever comes.
+
+CLOSING = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+SIX = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n"
+UNFRAMED = b"HTTP/1.1 200 OK\r\n\r\n"
+EXTENSION = b";" + b"x" * 40_000
+
+
+class Seen(NamedTuple):
+    """All that a reader, the owner and the transport are told of one answer."""
+
+    body: bytes
+    error: type[BaseException] | None
+    told: list[str]
+    calls: list[str]
+    is_complete: bool
+    is_reusable: bool
+
+
+async def outcome(way: str, head: bytes, pieces: Sequence[bytes]) -> Seen:
+    """What becomes of an answer that comes in these pieces, and ends by a reset where it has not ended before."""
+    bench, sink = Bench(), Sink()
+    exchange = await bench.open(head)
+    reading = asyncio.get_running_loop().create_task(_into(sink, way, exchange))
+    await asyncio.sleep(0)
+    for piece in pieces:
+        if "abort" not in bench.transport.calls:
+            bench.feed(piece)
+        await asyncio.sleep(0)
+    if not reading.done():
+        bench.lose()
+    error = await reading
+    reader = exchange._reader
+    return Seen(b"".join(sink.got), error, bench.told, bench.transport.calls, reader.complete, reader.reusable)
+
+
+async def _into(sink: Sink, way: str, exchange: HttpExchange) -> type[BaseException] | None:
+    try:
+        if way == "pouring":
+            await exchange.pour(sink)
+        else:
+            async for piece in exchange.chunks():
+                sink(piece)
+    except UpstreamError as error:
+        return type(error)
+    return None
+
+
+async def both(head: bytes, pieces: Sequence[bytes]) -> Seen:
+    """The same, whichever way it is read."""
+    poured = await outcome("pouring", head, pieces)
+    assert poured == await outcome("iterating", head, pieces)
+    return poured
+
+
+@pytest.mark.parametrize(
+    ("head", "pieces", "body", "error"),
+    [
+        (CHUNKED, [chunk(b"ok"), b"not a size\r\n"], b"ok", UpstreamMalformed),
+        (CHUNKED, [chunk(b"ok") + b"not a size\r\n"], b"ok", UpstreamMalformed),
+        (CHUNKED, [b"2" + EXTENSION, b"x" * 30_000], b"", UpstreamMalformed),
+        (CHUNKED, [b"2" + EXTENSION + b"\r\n", b"ok\r\n", b"2" + EXTENSION + b"\r\n", b"ok\r\n", END], b"okok", None),
+        (CHUNKED, [chunk(b"ok")], b"ok", UpstreamTruncated),
+        (CHUNKED, [chunk(b"ok"), END, b"x"], b"ok", None),
+        (CHUNKED, [chunk(b"ok") + END + b"x"], b"ok", None),
+        (SIX, [b"123", b"456"], b"123456", None),
+        (SIX, [b"123", b"4567"], b"123456", None),
+    ],
+)
+def test_a_fault_is_found_as_in_iterating(
+    run: Run, head: bytes, pieces: list[bytes], body: bytes, error: type[BaseException] | None
+) -> None:
+    async def main() -> None:
+        seen = await both(head, pieces)
+        assert (seen.body, seen.error) == (body, error)
+
+    run(main())
+
+
+@pytest.mark.parametrize("pieces", [[chunk(b"ok") + END], [chunk(b"ok"), END]])
+def test_the_last_answer_of_a_connection_closes_it_at_once(run: Run, pieces: list[bytes]) -> None:
+    async def main() -> None:
+        seen = await both(CLOSING, pieces)
+        assert seen[:4] == (b"ok", None, ["closing"], ["abort"])
+
+    run(main())
+
+
+@given(
+    st.sampled_from([CHUNKED, CLOSING, SIX, UNFRAMED]),
+    st.lists(
+        st.sampled_from(
+            [
+                chunk(b"ab"),
+                chunk(b"cd") + chunk(b"e"),
+                b"2;ext\r\n",
+                b"ok",
+                b"\r\n",
+                b"0\r\n",
+                END,
+                b"junk\r\n",
+                b"x" * 9,
+                b"1" + EXTENSION,
+            ]
+        ),
+        max_size=8,
+    ),
+)
+def test_whatever_comes_it_ends_as_iterating_does(head: bytes, pieces: list[bytes]) -> None:
+    asyncio.run(both(head, pieces))
+
+
+def test_what_comes_after_another_task_has_released_it_is_thrown_away(run: Run) -> None:
+    async def main() -> None:
+        bench, sink = Bench(), Sink()
+        exchange = await bench.open(CHUNKED)
+        pouring = asyncio.get_running_loop().create_task(exchange.pour(sink))
+        await asyncio.sleep(0)
+        exchange.release()
+        bench.feed(chunk(b"late") + END)
+        assert sink.got == []
+        assert bench.told == ["idle"]
+        assert exchange._linger_timer is not None
+        assert exchange._linger_timer.cancelled()
+        pouring.cancel()
+        await asyncio.wait({pouring})
+
+    run(main())

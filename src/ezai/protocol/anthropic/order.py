@@ -125,6 +125,7 @@ class StreamState:
         self.signed = False
 
     def _block_delta(self, event: MessagesEvent) -> None:
+        # `MessagesTap.feed_plain` repeats these rules for the deltas that change nothing of the state.
         fields = event.fields
         if fields.index != self.block_index:
             raise IllegalStream(

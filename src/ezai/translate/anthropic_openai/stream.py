@@ -52,7 +52,7 @@ _FAILED = frozenset({"abort", "error"})
 class MessagesFromChat:
     """One Chat Completions stream as Messages events; legal by construction, checked again by the pipeline."""
 
-    passes = None
+    feed_plain = None
 
     def __init__(self, message_id: str, model: str, terms: AnswerTerms, credentials: Sequence[str] = ()) -> None:
         self.told_end = False

@@ -163,6 +163,7 @@ class HttpExchange:
         if self._over:
             return
         self._over = True
+        self._sink = None
         self._parts.clear()
         self._read_on()
         if self._reader.complete:
@@ -175,6 +176,7 @@ class HttpExchange:
         if self._over:
             return
         self._over = True
+        self._sink = None
         self._parts.clear()
         if self._reader.complete:
             self._read_on()
@@ -190,7 +192,9 @@ class HttpExchange:
         if sink is None or waiter is None or waiter.done():
             self._receive(data)
             return
-        try:  # somebody pours. In one piece: it runs for every event of every stream
+        # Somebody pours: so the head is complete, the answer is not, and the exchange is not over. This is what
+        # `feed` and `_receive` do then, in one piece, because it runs for every event of every stream.
+        try:
             try:
                 reader.parse(data)
             except HttpParserError as error:

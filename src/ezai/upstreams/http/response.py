@@ -107,8 +107,9 @@ class ResponseReader:
             self.stopped(error)
         return self.parsed(len(data))
 
-    # `feed` in its parts, for who feeds a body that flows: a frame of Python less for every event. First comes `parse`,
-    # the parser's own; what it raises goes to `stopped`; then `parsed`, or where there is body `overhead_bytes` is 0.
+    # `feed` in its parts, for who feeds a body that flows, which spares each event a frame of Python. First comes
+    # `parse`, the parser's own; what it raises goes to `stopped`; then `parsed`, or, where there is body, the caller
+    # itself sets `overhead_bytes` to 0.
 
     def parsed(self, size: int) -> bool:
         """Take note that so many bytes were parsed; return and raise as `feed` does."""
