@@ -27,8 +27,8 @@ STREAMS = 100
 EVENTS = 100
 RATE = 50.0
 """Events a second of each stream."""
-TOGETHER_RATE = STREAMS * RATE * GOLDEN
-"""Streams a second that start: all of them within less than two of the times between a stream's events."""
+TOGETHER_RATE = STREAMS * RATE
+"""Streams a second that start: one after the other within the time between two events of a stream, evenly."""
 TOKENS = EVENTS - 6
 """Beside the tokens a mock's answer has message_start, the block's start and stop, a ping, message_delta and _stop."""
 

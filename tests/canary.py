@@ -105,7 +105,8 @@ class Watch:
             if not path.is_file() or path.is_symlink():
                 continue
             with path.open("rb") as file:
-                if file.read(len(_SQLITE)) == _SQLITE or path.name.endswith(("-wal", "-journal")):
+                is_beside = ".db.records-" in path.name or path.name.endswith(("-wal", "-journal"))
+                if is_beside or file.read(len(_SQLITE)) == _SQLITE:
                     file.seek(0)
                     self.look(f"the database {path.name}", file.read(), path.relative_to(folder).parts[0])
 

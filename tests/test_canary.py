@@ -145,6 +145,15 @@ def test_a_key_in_a_database_is_found(journaled: bool, watch: Watch) -> None:
     assert found(watch) == [("a made key", f"the database {where}", "test_of_something0")]
 
 
+def test_a_key_in_a_journal_of_records_is_found(watch: Watch) -> None:
+    with TemporaryDirectory() as above:
+        folder = Path(above) / "test_of_something0"
+        folder.mkdir()
+        (folder / "ezai.db.records-0123abcd.a").write_text(MADE)
+        watch.databases(Path(above))
+    assert found(watch) == [("a made key", "the database ezai.db.records-0123abcd.a", "test_of_something0")]
+
+
 def _database(folder: Path) -> sqlite3.Connection:
     folder.mkdir()
     (folder / "ezai.toml").write_text(UPSTREAM)  # where an operator writes it

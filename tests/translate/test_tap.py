@@ -98,6 +98,8 @@ def test_padding_and_unknown_fields_do_not_keep_one_from_it() -> None:
         b"",
         b"event: content_block_delta\ndata: \n\n",
         frame(DELTA)[:-1],
+        frame(DELTA)[:-1] + b"i",
+        frame(DELTA).replace(b", ", b",\n", 1),
         frame(DELTA) + b"\n",
         frame(DELTA) + frame(DELTA),
         frame(DELTA, end=b"\r\n\r\n"),

@@ -47,6 +47,7 @@ STAGES = {  # by the function of ours that a request waits in, the outer ones fi
     "context": "context",
     "wait_for_head": "head",
     "__anext__": "body",
+    "pour": "poured body",
 }
 
 
@@ -84,9 +85,13 @@ class Storm:
         dice = self._dice
         exchange = await self._client.open(UpstreamRequest("POST", "/v1/messages", [], body), TIMEOUTS)
         try:
-            async for _ in exchange.chunks():
-                if dice.random() < 0.1:
-                    break
+            if dice.random() < 0.5:  # as streams are read
+                while await exchange.pour(lambda _: dice.random() >= 0.1) and dice.random() < 0.5:
+                    exchange.hold()
+            else:
+                async for _ in exchange.chunks():
+                    if dice.random() < 0.1:
+                        break
             if dice.random() < 0.5:
                 exchange.release()
         finally:
@@ -149,9 +154,9 @@ async def upstream(
 
 FULL = [("plain", 16), ("tls", 24), ("proxied", 32)]
 REACHED = {
-    "plain": {"begin", "name", "connect", "sending", "head", "body", "over"},
-    "tls": {"begin", "name", "connect", "handshake", "sending", "head", "body", "over"},
-    "proxied": {"begin", "name", "connect", "proxy", "handshake", "sending", "head", "body", "over"},
+    "plain": {"begin", "name", "connect", "sending", "head", "body", "poured body", "over"},
+    "tls": {"begin", "name", "connect", "handshake", "sending", "head", "body", "poured body", "over"},
+    "proxied": {"begin", "name", "connect", "proxy", "handshake", "sending", "head", "body", "poured body", "over"},
 }
 WAYS = [
     ("plain", 2_500, 16),
