@@ -31,8 +31,7 @@ http {{
         listen 127.0.0.1:{port} reuseport;
         location / {{
             proxy_pass http://gateway;
-            proxy_http_version 1.1;
-            proxy_set_header connection "";
+            {to_gateway}
             proxy_set_header host $http_host;
             proxy_buffering off;
             proxy_request_buffering off;
@@ -57,12 +56,17 @@ frontend clients
 backend gateway
     server gateway 127.0.0.1:{behind} {to_gateway}
 """
+KEPT_ALIVE = 'proxy_http_version 1.1; proxy_set_header connection "";'
+BY_DEFAULT = "proxy_http_version 1.0;"
+"""What nginx has long spoken where nobody set it."""
 
 
-def _nginx(folder: Path, held: socket.socket, behind: int, lenient: str) -> subprocess.Popen[str]:
+def _nginx(
+    folder: Path, held: socket.socket, behind: int, lenient: str, to_gateway: str = KEPT_ALIVE
+) -> subprocess.Popen[str]:
     """It listens beside the socket that holds the port; its notices say when."""
-    port = held.getsockname()[1]
-    (folder / "nginx.conf").write_text(NGINX.format(behind=behind, port=port, lenient=lenient))
+    config = NGINX.format(behind=behind, port=held.getsockname()[1], lenient=lenient, to_gateway=to_gateway)
+    (folder / "nginx.conf").write_text(config)
     process = subprocess.Popen(
         ["nginx", "-p", str(folder), "-e", "stderr", "-c", "nginx.conf"], stderr=subprocess.PIPE, text=True
     )
@@ -91,6 +95,7 @@ Start = Callable[[Path, socket.socket, int, str], subprocess.Popen[str]]
 PROXIES: dict[str, tuple[Start, str]] = {
     "nginx": (_nginx, ""),
     "nginx, lenient": (_nginx, "ignore_invalid_headers off; underscores_in_headers on; merge_slashes off;"),
+    "nginx, to HTTP/1.0": (partial(_nginx, to_gateway=BY_DEFAULT), ""),
     "haproxy": (_haproxy, ""),
     "haproxy, lenient": (_haproxy, "option accept-invalid-http-request"),
     "haproxy, to HTTP/2": (partial(_haproxy, to_gateway="proto h2"), "option accept-invalid-http-request"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import msgspec
+import pytest
 
 from ezai.config import AnthropicUpstream, Config, LimitsConfig, RouteConfig, TargetConfig
 from ezai.system import SystemClock
@@ -61,7 +62,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(queue_kib: int = 64) -> AsyncIterator[Scene]:
+async def scene(queue_kib: int = 64, version: bytes = b"1.1") -> AsyncIterator[Scene]:
     clock, ledger = HandClock(), FakeLedger()
     async with scripted_server([STREAM, *ANSWER, EOF]) as upstream:
         config = Config(
@@ -73,16 +74,30 @@ async def scene(queue_kib: int = 64) -> AsyncIterator[Scene]:
             serving(config, FakeKeys(), ledger, cast("SystemClock", clock)) as served,
             raw_client(served.url) as client,
         ):
-            client.transport.write(request(stream=True))
+            client.transport.write(request(stream=True).replace(b"HTTP/1.1", b"HTTP/" + version, 1))
             await client.head()
             client.stop_reading()
             await upstream.until(lambda: upstream.peers[0].writing_paused)
             yield Scene(client, upstream.peers[0], clock, ledger)
 
 
-def test_a_slow_reader_gets_everything_and_its_upstream_waits() -> None:
+async def body_of(client: RawClient, version: bytes) -> bytes:
+    """The whole body, by its framing, or in HTTP/1.0 until the gateway hangs up."""
+    if version == b"1.0":
+        return await client.rest()
+    body = bytearray()
+    while part := await client.chunk():
+        body += part
+    return bytes(body)
+
+
+versions = pytest.mark.parametrize("version", [b"1.1", b"1.0"], ids=["HTTP/1.1", "HTTP/1.0"])
+
+
+@versions
+def test_a_slow_reader_gets_everything_and_its_upstream_waits(version: bytes) -> None:
     async def test() -> None:
-        async with scene() as talk:
+        async with scene(version=version) as talk:
             await talk.blocked()
             assert talk.unsent > len(PIECE) * PIECES // 3, "most of the answer is still the upstream's"
             while before := talk.unsent:
@@ -93,18 +108,16 @@ def test_a_slow_reader_gets_everything_and_its_upstream_waits() -> None:
                 talk.client.stop_reading()
                 await talk.blocked()
             talk.client.read_again()
-            body = bytearray()
-            while part := await talk.client.chunk():
-                body += part
-            assert decoded(bytes(body)) == decoded(b"".join(ANSWER))
+            assert decoded(await body_of(talk.client, version)) == decoded(b"".join(ANSWER))
             assert [settlement.end.cause for settlement in talk.ledger.settlements] == ["finished"]
 
     run(test())
 
 
-def test_a_reader_that_has_stopped_is_cut_off_and_its_upstream_stopped() -> None:
+@versions
+def test_a_reader_that_has_stopped_is_cut_off_and_its_upstream_stopped(version: bytes) -> None:
     async def test() -> None:
-        async with scene() as talk:
+        async with scene(version=version) as talk:
             await talk.blocked()
             talk.clock.advance(0.25)
             talk.clock.advance(STALL_S - 1)
@@ -115,7 +128,8 @@ def test_a_reader_that_has_stopped_is_cut_off_and_its_upstream_stopped() -> None
             assert (settlement.end.cause, settlement.end.error) == ("reader_stalled", None)
             assert settlement.end.usage.input_tokens == 7
             talk.client.read_again()
-            assert not (await talk.client.rest()).endswith(LAST_CHUNK), "a cut stream never looks finished"
+            rest = await talk.client.rest()
+            assert not rest.endswith((LAST_CHUNK, STOP)), "a cut stream never looks finished"
 
     run(test())
 

@@ -1,6 +1,7 @@
 """The HTTP edge in.
 
 edge.py        the HTTP/1.1 protocol: ours on uvicorn's, so that every answer has our shape
+http10.py      answers without chunks, for the clients of HTTP/1.0
 http2/         HTTP/2, for the clients that speak it
 tls.py         the gateway's certificate
 reader_watch.py  telling a stopped reader from a slow one

@@ -5,6 +5,7 @@ What is added to it, and why:
 - limits on the head, and times for the receipt of a request: uvicorn has neither (Kludex/uvicorn#157);
 - strictness where llhttp is lenient: the hosts, the version, any transfer coding but chunked;
 - offers of an upgrade are not taken, where uvicorn would lose the request's body;
+- a client of HTTP/1.0 is sent no chunks: `ezai.server.http10`;
 - a client that speaks HTTP/2 is handed over to `ezai.server.http2` at its first bytes;
 - every answer in our shape: what is refused here is JSON with a `request-id`, not plain text;
 - an idle connection ends at the clock's tick, so that a request starts no timer;
@@ -29,6 +30,7 @@ from ezai.protocol.anthropic.answers import error_body
 from ezai.protocol.end import Cause
 from ezai.server.acceptor import Place
 from ezai.server.direct_line import DIRECT_LINE, DirectLine
+from ezai.server.http10 import UnframedLine, until_close
 from ezai.server.reader_watch import ReaderWatch
 
 if TYPE_CHECKING:
@@ -289,7 +291,10 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._serving = cycle
-        self._line = cycle.scope["state"][DIRECT_LINE] = DirectLine(self.transport, self.flow)
+        line = DirectLine
+        if cycle.scope["http_version"] == "1.0":
+            line, app = UnframedLine, until_close(cycle, app)
+        self._line = cycle.scope["state"][DIRECT_LINE] = line(self.transport, self.flow)
         cycle.transport = self._line  # type: ignore[assignment]  # what a cycle uses of it
         super()._start_asgi_task(cycle, app)
 
