@@ -14,7 +14,13 @@ import msgspec
 import pytest
 
 from ezai import config, errors
+from ezai.observe.metrics import Metrics
+from ezai.observe.request_log import RequestLog
+from ezai.ports import Outcome
 from ezai.protocol.anthropic.order import diagram
+from ezai.protocol.end import Cause, End, UsageSource
+from ezai.protocol.usage import Usage
+from tests.pipeline.fakes import FakeClock
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -69,6 +75,20 @@ def test_every_environment_variable_is_documented() -> None:
     for path in (ROOT / "src").rglob("*.py"):
         used |= set(re.findall(r"\bEZAI_[A-Z_]+\b", path.read_text()))
     assert not [name for name in used if f"`{name}`" not in CONFIGURATION and f", `{name}`" not in CONFIGURATION]
+
+
+def test_every_metric_and_every_field_of_the_log_is_documented(caplog: pytest.LogCaptureFixture) -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    for family in Metrics(lambda: 0).families():
+        assert f"`{family.name}`" in page or f"`{family.name}_total`" in page, family.name
+    with caplog.at_level("INFO", "ezai.requests"):
+        log = RequestLog(FakeClock())
+        end = End(Cause.FINISHED, Usage(), UsageSource.UPSTREAM)
+        log.ended(Outcome("req_1", 200, Cause.FINISHED, duration_s=1, end=end))
+        log.write()
+    fields = caplog.records[0].__dict__["fields"]
+    assert fields
+    assert not [name for name in fields if f"`{name}`" not in page]
 
 
 def test_python_examples_are_python() -> None:

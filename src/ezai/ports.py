@@ -247,7 +247,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """How one request ended, for those who watch: what the client was told, and what it took.
 
     `cause` is that of the ledger and of `error.details.error_code`. A request that was refused before it was admitted
-    has no upstream, and no model where its body was not read.
+    has no route and no upstream, and no model where its body was not read.
     """
 
     request_id: str
@@ -257,10 +257,12 @@ class Outcome(msgspec.Struct, frozen=True):
     key_id: str | None = None
     model: str | None = None
     streamed: bool = False
+    route: str | None = None
     upstream: str | None = None
     upstream_model: str | None = None
     attempts: int = 0
-    first_event_after_s: float | None = None
+    first_token_after_s: float | None = None
+    """From the request's admission to the first content of a streamed answer, as it came from the upstream."""
     end: End | None = None
     tries: tuple[tuple[str, str], ...] = ()
     """Upstream and cause of each attempt, in order."""

@@ -9,6 +9,7 @@ from anthropic import AsyncAnthropic
 
 from ezai.app import build
 from ezai.config import Config, LimitsConfig, OpenAIUpstream, RouteConfig, TargetConfig, TimeoutsConfig, UpstreamConfig
+from ezai.policy.key_format import RANDOM_BYTES, make_key
 from ezai.system import SystemClock
 from tests.canary import CLIENT_KEY
 from tests.conformance.gateway import STREAM, Options, gateway, run
@@ -30,6 +31,22 @@ def test_item_75_an_unknown_model_is_a_404(path: str) -> None:
             assert response.json()["error"]["message"] == "model: gpt-nothing"
 
     run(test())
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_a_key_in_place_of_a_model_goes_nowhere(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        key = make_key(bytes(range(RANDOM_BYTES)))
+        async with gateway() as running:
+            response = await running.post(path, model=key)
+            holds_the_error_shape(response)
+            assert response.status_code == 400
+            assert key not in response.text
+            assert not running.upstream.peers
+        assert key not in caplog.text
+
+    with caplog.at_level("DEBUG"):
+        run(test())
 
 
 @pytest.mark.parametrize("stream", [True, False])

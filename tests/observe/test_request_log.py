@@ -24,10 +24,11 @@ FINISHED = Outcome(
     key_id="public",
     model="asked",
     streamed=True,
+    route="as*",
     upstream="local",
     upstream_model="actual",
     attempts=2,
-    first_event_after_s=0.0124,
+    first_token_after_s=0.0124,
     end=End(Cause.FINISHED, USAGE, UsageSource.UPSTREAM, stop_reason="end_turn"),
 )
 
@@ -68,6 +69,7 @@ def test_the_line_of_a_request(caplog: pytest.LogCaptureFixture) -> None:
             "cause": "finished",
             "key": "public",
             "model": "asked",
+            "route": "as*",
             "upstream": "local",
             "upstream_model": "actual",
             "attempts": 2,
@@ -76,7 +78,7 @@ def test_the_line_of_a_request(caplog: pytest.LogCaptureFixture) -> None:
             "prompt_tokens": 9,
             "output_tokens": 7,
             "usage_source": "upstream",
-            "first_event_ms": 12,
+            "first_token_ms": 12,
             "duration_ms": 1500,
         }
     ]
@@ -89,9 +91,9 @@ def test_the_cause_is_the_code_that_the_client_was_told(caplog: pytest.LogCaptur
         End(Cause.CLIENT_LEFT, Usage(), UsageSource.NONE),
     ]
     lines = told(
-        caplog, *(structs.replace(FINISHED, cause=end.cause, end=end, first_event_after_s=None) for end in ends)
+        caplog, *(structs.replace(FINISHED, cause=end.cause, end=end, first_token_after_s=None) for end in ends)
     )
-    shown = [(line["cause"], line["usage_source"], line["stop_reason"], line["first_event_ms"]) for line in lines]
+    shown = [(line["cause"], line["usage_source"], line["stop_reason"], line["first_token_ms"]) for line in lines]
     assert shown == [("upstream_truncated", "estimated", None, None), ("client_left", "none", None, None)]
     assert error.message not in caplog.text
 
@@ -99,5 +101,5 @@ def test_the_cause_is_the_code_that_the_client_was_told(caplog: pytest.LogCaptur
 def test_a_request_that_was_refused_used_nothing(caplog: pytest.LogCaptureFixture) -> None:
     (line,) = told(caplog, Outcome(request_id="req_2", status=401, cause="authentication_failed", duration_s=0))
     assert (line["status"], line["cause"], line["attempts"]) == (401, "authentication_failed", 0)
-    assert line["key"] is line["model"] is line["upstream"] is line["first_event_ms"] is None
+    assert line["key"] is line["model"] is line["upstream"] is line["first_token_ms"] is None
     assert not {"prompt_tokens", "output_tokens", "usage_source", "stop_reason"} & set(line)

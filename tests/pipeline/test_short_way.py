@@ -92,7 +92,7 @@ async def relayed(tap: MessagesTap, chunks: Sequence[bytes], room: Sequence[bool
         "holds": exchange.holds,
         "usage": (tap.usage, tap.usage_source),
         "state": {name: getattr(relay.state, name) for name in StreamState.__slots__},
-        "heard": (relay.heard_at, relay.handed_on_at),
+        "times": (relay.heard_at, relay.handed_on_at, relay.first_token_at),
     }
 
 
@@ -194,34 +194,34 @@ def taken(
     return tap.plain, seen
 
 
-def test_the_deltas_of_an_answer_take_the_short_way() -> None:
-    plain, seen = taken([START, opened(0), HELLO, HELLO, HELLO, closed(0), *END])
-    assert plain == 3
-    assert seen["told"][1:] == [opened(0), HELLO, HELLO, HELLO, closed(0), END[0], [END[1]]]
+def test_the_deltas_of_an_answer_take_the_short_way_but_for_the_first() -> None:
+    plain, seen = taken([START, opened(0), HELLO, HELLO, HELLO, HELLO, closed(0), *END])
+    assert plain == 3, "the first one is looked at: it is the first token"
+    assert seen["told"][1:] == [opened(0), HELLO, HELLO, HELLO, HELLO, closed(0), END[0], [END[1]]]
 
 
 def test_a_delta_behind_half_a_frame_is_no_frame_of_its_own() -> None:
-    plain, seen = taken([START, opened(0), b": half a comment, and ", HELLO, closed(0), *END])
+    plain, seen = taken([START, opened(0), HELLO, b": half a comment, and ", HELLO, closed(0), *END])
     assert plain == 0
     assert b": half a comment, and " + HELLO in seen["told"]
 
 
 def test_a_delta_over_the_limit_is_refused() -> None:
     big = delta(0, {"type": "text_delta", "text": "x" * 400})
-    plain, seen = taken([START, opened(0), big, closed(0), *END], limit_bytes=400)
+    plain, seen = taken([START, opened(0), HELLO, big, closed(0), *END], limit_bytes=400)
     assert plain == 0
     assert "larger than 400 bytes" in seen["error"]
 
 
 @pytest.mark.parametrize("room", [True, False])
 def test_a_reader_without_room_holds_the_upstream(room: bool) -> None:
-    plain, seen = taken([START, opened(0), HELLO, HELLO, closed(0), *END], [room])
+    plain, seen = taken([START, opened(0), HELLO, HELLO, HELLO, closed(0), *END], [room])
     assert plain == 2
-    assert seen["holds"] == (0 if room else 5)
+    assert seen["holds"] == (0 if room else 6)
 
 
 def test_it_is_noted_when_a_delta_went_on() -> None:
     """Else an empty delta would be sent into a stream that runs, to keep it alive."""
     _, before = taken([START, opened(0)])
     _, after = taken([START, opened(0), HELLO, HELLO])
-    assert after["heard"][0] == after["heard"][1] == before["heard"][1] + 2
+    assert after["times"][0] == after["times"][1] == before["times"][1] + 2

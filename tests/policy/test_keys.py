@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ezai.errors import AuthenticationFailed
-from ezai.policy.keys import Credentials, VirtualKey, authenticate, read_credentials
+from ezai.errors import AuthenticationFailed, InvalidRequest
+from ezai.policy.key_format import RANDOM_BYTES, make_key
+from ezai.policy.keys import Credentials, VirtualKey, authenticate, check_name, read_credentials
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -116,3 +117,12 @@ def test_what_is_read_is_distinct_and_was_sent(headers: Headers) -> None:
     for secret in secrets:
         assert secret.encode("latin-1").strip() == secret.encode("latin-1") != b""
         assert any(secret.encode("latin-1") in value for name, value in headers if name != b"other")
+
+
+def test_a_models_name_that_holds_a_key_is_refused_without_saying_it() -> None:
+    key = make_key(bytes(range(RANDOM_BYTES)))
+    for model in (key, f"x/{key}", f"{key} "):
+        with pytest.raises(InvalidRequest) as refused:
+            check_name(model)
+        assert key not in str(refused.value)
+    check_name("sk-ezai-like")

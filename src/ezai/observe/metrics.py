@@ -50,9 +50,9 @@ class Metrics:
         attempts = Counter(
             "ezai_attempts", "Attempts at an upstream by how they ended.", ["upstream", "cause"], registry=registry
         )
-        first_event = Histogram(
-            "ezai_time_to_first_event_seconds",
-            "From asking an upstream to its first event.",
+        first_token = Histogram(
+            "ezai_time_to_first_token_seconds",
+            "From a request's admission to the first token of its stream.",
             ["upstream"],
             buckets=_SECONDS,
             registry=registry,
@@ -68,7 +68,7 @@ class Metrics:
         # By their labels, looked up once each: they are few, and the library takes 3 us for a look.
         self._requests_of = cache(requests.labels)
         self._attempts_of = cache(attempts.labels)
-        self._first_event_of = cache(first_event.labels)
+        self._first_token_of = cache(first_token.labels)
         self._duration_of = cache(duration.labels)
         self._tokens_of = cache(tokens.labels)
         Gauge("ezai_open_requests", "Requests being served.", registry=registry).set_function(open_requests)
@@ -98,8 +98,8 @@ class Metrics:
         if outcome.upstream is None:
             return
         self._duration_of(upstream).observe(outcome.duration_s)
-        if outcome.first_event_after_s is not None:
-            self._first_event_of(upstream).observe(outcome.first_event_after_s)
+        if outcome.first_token_after_s is not None:
+            self._first_token_of(upstream).observe(outcome.first_token_after_s)
         if outcome.end is not None:
             usage = outcome.end.usage
             self._count_tokens(upstream, "input", usage.input_tokens)

@@ -58,11 +58,12 @@ def _fields(outcome: Outcome) -> dict[str, object]:
         "cause": outcome.cause,
         "key": outcome.key_id,
         "model": outcome.model,
+        "route": outcome.route,
         "upstream": outcome.upstream,
         "upstream_model": outcome.upstream_model,
         "attempts": outcome.attempts,
         "streamed": outcome.streamed,
-        "first_event_ms": _ms(outcome.first_event_after_s),
+        "first_token_ms": _ms(outcome.first_token_after_s),
         "duration_ms": _ms(outcome.duration_s),
     }
     if (end := outcome.end) is not None:

@@ -33,12 +33,14 @@ T = TypeVar("T")
 class Dispatch:
     """The attempts of one request. Whoever makes it must `settle` it, and then `aclose` it.
 
-    `attempt` is the present one, which after `until_answered` is the one that answers; `attempts` are how many there
-    were, `tries` the upstream and the cause of each that is over. With `on_record` False the request is no use of a
-    model: nothing of it is recorded, nor told to the state of any target, and there is nothing to settle.
+    `route` is None until it is found. `attempt` is the present one, which after `until_answered` is the one that
+    answers; `attempts` are how many there were, `tries` the upstream and the cause of each that is over. With
+    `on_record` False the request is no use of a model: nothing of it is recorded, nor told to the state of any target,
+    and there is nothing to settle.
     """
 
     def __init__(self, request: GatewayRequest, ports: Ports, *, on_record: bool = True) -> None:
+        self.route: Route | None = None
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.tries: list[tuple[str, str]] = []
@@ -58,7 +60,7 @@ class Dispatch:
         `Interrupted` when `waiter` is.
         """
         check_model(self._request.key, self._request.message.model)
-        route = find_route(self._ports.routes, self._request.message.model)
+        self.route = route = find_route(self._ports.routes, self._request.message.model)
         deadline = self._deadline(route)
         walk = self._walk(route, deadline)
         target = walk.first(self._began)

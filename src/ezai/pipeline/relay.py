@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ezai.errors import RequestError, UpstreamTruncated
 from ezai.pipeline.silence import QUIET, is_silence
 from ezai.ports import Exchange
-from ezai.protocol.anthropic.events import MessagesEvent
+from ezai.protocol.anthropic.events import MessagesEvent, brings_content
 from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.sse import SseDecoder
 from ezai.translate.base import StreamTranslator
@@ -29,10 +29,12 @@ class Relay:
         "_decoder",
         "_exchange",
         "_fault",
+        "_feed_plain",
         "_held",
         "_hung_up",
         "_now",
         "_push",
+        "first_token_at",
         "handed_on_at",
         "heard_at",
         "state",
@@ -45,12 +47,15 @@ class Relay:
         self._exchange = exchange
         self._decoder = SseDecoder(event_limit_bytes)
         self._fault: RequestError | None = None
+        self._feed_plain: Callable[[bytes, StreamState], bool] | None = None
         self._held: Events = ()
         self._hung_up = False
         self._push: Push | None = None
         self._now = now
         self.translator = translator
         self.state = StreamState()
+        self.first_token_at: float | None = None
+        """When the first content of the answer came; until then every event is looked at."""
         self.heard_at = now()
         """When bytes came last, whatever they held, or were listened for again: the measure of an upstream's life."""
         self.handed_on_at = self.heard_at
@@ -117,7 +122,7 @@ class Relay:
     def _take(self, chunk: bytes) -> bool:
         """The sink that the exchange pours into: returns whether it wants more."""
         self.heard_at = now = self._now()
-        push, feed_plain, decoder = self._push, self.translator.feed_plain, self._decoder
+        push, feed_plain, decoder = self._push, self._feed_plain, self._decoder
         if (
             push is None
             or feed_plain is None
@@ -134,20 +139,11 @@ class Relay:
 
     def _take_apart(self, chunk: bytes) -> bool:
         """Take a chunk, whatever it holds."""
-        translator, state = self.translator, self.state
-        told_end = translator.told_end
-        batch: list[MessagesEvent] = []
-        try:
-            for frame in self._decoder.feed(chunk):  # in one piece: it runs for every event of a transform
-                for event in translator.feed(translator.read(frame)):
-                    state.process(event)
-                    batch.append(event)
-                    if state.over:
-                        self._held = batch
-                        return False
-        except RequestError as fault:
-            self._fault = fault
-        if self._fault is not None or translator.told_end is not told_end:
+        told_end = self.translator.told_end
+        batch = self._events_in(chunk)
+        if self.first_token_at is None:
+            self._look_for_token(batch)
+        if self.state.over or self._fault is not None or self.translator.told_end is not told_end:
             self._held = batch
             return False
         if not batch:
@@ -155,12 +151,32 @@ class Relay:
         if self._push is None:
             self._held = batch
             return False
-        if batch[-1].kind not in QUIET or not is_silence(batch, state):
+        if batch[-1].kind not in QUIET or not is_silence(batch, self.state):
             self.handed_on_at = self.heard_at
         if self._push(wire(batch)):
             return True
         self._exchange.hold()
         return False
+
+    def _events_in(self, chunk: bytes) -> list[MessagesEvent]:
+        """The events that a chunk completes, up to the end of the stream or to a fault, which is noted."""
+        translator, state = self.translator, self.state
+        batch: list[MessagesEvent] = []
+        try:
+            for frame in self._decoder.feed(chunk):  # in one piece: it runs for every event of a transform
+                for event in translator.feed(translator.read(frame)):
+                    state.process(event)
+                    batch.append(event)
+                    if state.over:
+                        return batch
+        except RequestError as fault:
+            self._fault = fault
+        return batch
+
+    def _look_for_token(self, batch: Events) -> None:
+        if any(map(brings_content, batch)):
+            self.first_token_at = self.heard_at
+            self._feed_plain = self.translator.feed_plain
 
     def _close(self, broken: UpstreamTruncated) -> None:
         """The body ended, cleanly or not. That is the end of the stream only if the stream had told it.
@@ -177,6 +193,8 @@ class Relay:
         else:
             if not self.over:
                 self._fault = broken
+        if self.first_token_at is None:
+            self._look_for_token(batch)
         self._held = batch
 
 

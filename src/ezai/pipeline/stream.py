@@ -156,7 +156,7 @@ class Stream:
             yield error_frame(error, self._request.id)
 
     async def _listen(self, attempt: Attempt, relay: Relay) -> Sequence[MessagesEvent] | None:
-        """The next events that are not passed on; None when it is time for a keep-alive."""
+        """The next events that are not pushed; None when it is time for a keep-alive."""
         while True:
             until = min(attempt.next_deadline(), self._keep_alive_at(relay))
             try:
@@ -223,7 +223,7 @@ class Stream:
 
     def _tell(self) -> None:
         assert self.end is not None, "settled before"
-        request, attempt = self._request, self._dispatch.attempt
+        request, route, attempt = self._request, self._dispatch.route, self._dispatch.attempt
         outcome = Outcome(
             request_id=request.id,
             status=self.head.status if self.head else CLIENT_CLOSED_REQUEST,
@@ -232,15 +232,21 @@ class Stream:
             key_id=request.key.public_id if request.key else None,
             model=request.message.model,
             streamed=request.message.streamed,
+            route=route.model if route else None,
             upstream=attempt.upstream.name if attempt else None,
             upstream_model=attempt.upstream_model if attempt else None,
             attempts=self._dispatch.attempts,
-            first_event_after_s=attempt.first_event_after_s if attempt else None,
+            first_token_after_s=self._first_token_after_s(),
             end=self.end,
             tries=tuple(self._dispatch.tries),
         )
         for observer in self._ports.observers:
             observer.ended(outcome)
+
+    def _first_token_after_s(self) -> float | None:
+        if self._relay is None or self._relay.first_token_at is None:
+            return None
+        return self._relay.first_token_at - self._began
 
     def _described(self) -> list[tuple[bytes, bytes]]:
         """Who answers, as extra headers."""

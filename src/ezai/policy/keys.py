@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ezai.errors import AuthenticationFailed, PermissionDenied
+from ezai.errors import AuthenticationFailed, InvalidRequest, PermissionDenied
+from ezai.policy.key_format import KEY_PATTERN
 from ezai.policy.routing import matches
 
 
@@ -64,6 +65,12 @@ def authenticate(credentials: Credentials, found: Sequence[VirtualKey], *, open_
     if len(found) > 1:
         raise AuthenticationFailed("Two different keys were sent, in x-api-key and Authorization: send one.")
     return found[0]
+
+
+def check_name(model: str) -> None:
+    """Raise `InvalidRequest` for a model's name that holds a key: it would be logged, recorded and sent upstream."""
+    if KEY_PATTERN.search(model):
+        raise InvalidRequest("model: it holds a key of this gateway; send it in x-api-key, and a model's name here.")
 
 
 def check_model(key: VirtualKey | None, model: str) -> None:

@@ -19,7 +19,7 @@ from ezai.pipeline.driver import Attended, StreamRegistry, run_plain
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.stream import JSON
 from ezai.pipeline.waiting import Interrupted
-from ezai.policy.keys import VirtualKey, authenticate, read_credentials
+from ezai.policy.keys import VirtualKey, authenticate, check_name, read_credentials
 from ezai.policy.openness import check_content_type, check_host
 from ezai.policy.versions import check_version
 from ezai.ports import Headers, Outcome, Ports
@@ -187,6 +187,7 @@ class DataPlane:
             message = MessagesRequest(body, await self.ports.offload.run(read_facts, read, body))
         else:
             message = read(body)
+        check_name(message.model)
         if self._settings.strict_version:
             check_version(exchange.header(b"anthropic-version"), message.facts.names)
         message.beta = wants_beta(exchange.query)

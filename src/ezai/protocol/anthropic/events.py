@@ -123,6 +123,12 @@ def read_event(frame: bytes) -> MessagesEvent:
     return Event(fields.type or name.decode("utf-8", "replace"), fields, data, frame)
 
 
+def brings_content(event: MessagesEvent) -> bool:
+    """Whether it is a delta with something of the answer in it, as the first token is."""
+    delta = event.fields.delta if event.kind == BLOCK_DELTA else None
+    return delta is not None and bool(delta.text or delta.thinking or delta.partial_json)
+
+
 def usage_report(raw: msgspec.Raw) -> UsageReport | None:
     """The usage an event reports; None where it reports none, or counts that are no numbers."""
     try:
