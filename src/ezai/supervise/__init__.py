@@ -10,6 +10,7 @@ upgrade.py          a successor that takes over
 notify.py           what systemd is told
 files.py            open files, and how many connections fit
 loop.py             which event loop serves
+heap.py             memory given back after a burst
 
 Who serves:
 snapshot.py         what is served by, and what serving is

@@ -24,6 +24,7 @@ from ezai.store.opening import Store, open_store
 from ezai.supervise.draining import drain
 from ezai.supervise.embedded_models import display_name
 from ezai.supervise.files import connections_that_fit
+from ezai.supervise.heap import HeapTrim, heap_trim
 from ezai.supervise.snapshot import Model, Snapshot
 from ezai.supervise.stopping import Stopping
 from ezai.system import SystemClock
@@ -112,6 +113,8 @@ class ServingProcess:
         self._listener = Listener(self._answer, self._edge(gateway))
         running.push_async_callback(self._listener.stop)
         await self._listener.start(self._listening)
+        if (trim := heap_trim()) is not None:
+            self._clock.watch(HeapTrim(trim, self._clock.now()))
         gc.freeze()  # what is here now stays: no collection need walk it again (docs/performance.md)
         self._is_serving = True
         return _names(gateway)
