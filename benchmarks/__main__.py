@@ -1,6 +1,7 @@
 """`python -m benchmarks [--only NAME ...] [--json FILE]`: measure, and print the table.
 
-Exit status: 0 where everything that is promised holds, 1 where something does not, 2 where it cannot be measured.
+Exit status: 0 where everything that is promised holds, 1 where something does not or was measured over requests that
+failed, 2 where it cannot be measured.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.json is not None:
         told = {"about": about, "rows": [row.values() for row in rows]}
         parsed.json.write_bytes(msgspec.json.format(msgspec.json.encode(told)) + b"\n")
-    return int(any(row.verdict is Verdict.MISSED for row in rows))
+    return int(any(row.verdict in {Verdict.MISSED, Verdict.FAILED} for row in rows))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """`python -m benchmarks.bodies URL KEY MODEL SHAPE SECONDS`: post large bodies, several at a time.
 
-Prints how many were answered with which status.
+Prints how many answers were `WHOLE`, and what became of the others.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+WHOLE = "200"
+"""How an answer is told that is as it should be."""
 AT_A_TIME = 4
 SIZES = (64 * 1024, 1024 * 1024, 4 * 1024 * 1024, 4 * 1024 * 1024)
 """Of the bodies that each of them posts in turn."""
@@ -59,33 +61,41 @@ def body(model: str, shape: str, size_bytes: int) -> bytes:
 
 
 def main(url: str, key: str, model: str, shape: str, seconds: float) -> dict[str, int]:
-    """Post until the time is over; returns how many answers had which status."""
+    """Post until the time is over; returns how many answers were what: `WHOLE`, another status, or broken off."""
     bodies = [body(model, shape, size_bytes) for size_bytes in SIZES]
     until_s = time.monotonic() + seconds
-    statuses: list[int] = []
+    ends: list[str] = []
     threads = [
-        threading.Thread(target=_post, args=(url, key, bodies[turn:] + bodies[:turn], until_s, statuses))
+        threading.Thread(target=_post, args=(url, key, bodies[turn:] + bodies[:turn], until_s, ends))
         for turn in range(AT_A_TIME)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return {str(status): statuses.count(status) for status in set(statuses)}
+    return {end: ends.count(end) for end in set(ends)}
 
 
-def _post(url: str, key: str, bodies: list[bytes], until_s: float, statuses: list[int]) -> None:
+def _post(url: str, key: str, bodies: list[bytes], until_s: float, ends: list[str]) -> None:
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     headers = {"x-api-key": key, "anthropic-version": "2023-06-01", "content-type": "application/json"}
     for data in cycle(bodies):
         if time.monotonic() >= until_s:
             break
-        connection.request("POST", "/v1/messages", data, headers)
-        response = connection.getresponse()
-        response.read()
-        statuses.append(response.status)
+        try:
+            connection.request("POST", "/v1/messages", data, headers)
+            response = connection.getresponse()
+            ends.append(_end(response.status, response.read()))
+        except (OSError, http.client.HTTPException) as error:
+            ends.append(f"badly ({type(error).__name__})")
+            break
     connection.close()
+
+
+def _end(status: int, answer: bytes) -> str:
+    is_broken = status == http.HTTPStatus.OK and b'"message_stop"' not in answer
+    return f"{status}, broken off" if is_broken else str(status)
 
 
 if __name__ == "__main__":

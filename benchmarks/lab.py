@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,10 +44,13 @@ class Lab:
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
 
     def run(self, server: Server, load: Load) -> Run:
-        """Put a load on a server. A run that was disturbed is done again, a few times; then it is marked."""
+        """Put a load on a server. A run that was disturbed is done again, a few times; then it is marked.
+
+        One with faults is not: those are the server's.
+        """
         run = self._run_once(server, load)
         for _ in range(ATTEMPTS - 1):
-            if not run.disturbance:
+            if run.loaded.faults or not run.disturbance:
                 break
             self.say(f"    done again: {run.disturbance}")
             run = self._run_once(server, load)
@@ -74,7 +77,7 @@ class Lab:
             loaded = running.result()
             used_s = server.cpu_s() - before_s
             busy = self.busy(meter, used_s)
-        return Run(used_s, loaded, busy, disturbance(loaded.faults, busy, is_paced=load.is_paced))
+        return Run(used_s, loaded, busy, disturbance(busy, is_paced=load.is_paced))
 
 
 class Busy(NamedTuple):
@@ -96,13 +99,21 @@ class Run(NamedTuple):
     """Why the run should not count; empty where it should."""
 
 
-def disturbance(faults: int, busy: Busy, *, is_paced: bool) -> str:
+def failures(faults: int) -> str:
+    """What a row says that was measured over so many faults; empty over none."""
+    return f"{faults} streams or words were not as they should be" if faults else ""
+
+
+def faults_of(runs: Iterable[Sequence[Run]]) -> int:
+    """All that went wrong with the requests of these runs."""
+    return sum(run.loaded.faults for several in runs for run in several)
+
+
+def disturbance(busy: Busy, *, is_paced: bool) -> str:
     """Why a run does not count; empty where it does.
 
     A load that is not paced may keep its core as busy as it likes: each of its requests waits for one before it.
     """
-    if faults:
-        return f"{faults} streams or words were not as they should be"
     if is_paced and busy.load > BUSIEST_LOAD:
         return f"the load's core was {busy.load:.0%} busy"
     if busy.foreign > MOST_FOREIGN:
@@ -134,6 +145,7 @@ def beside(
         unit="x",
         digits=2,
         is_disturbed=any(run.disturbance for kind in each for run in found[kind]),
+        failures=failures(faults_of(found[kind] for kind in each)),
         detail=f"{middle[name]:.1f} {unit} against {middle[peer]:.1f} {unit}, medians of {len(each[name])} runs; "
         f"the load's core was at most {busiest:.0%} busy",
         runs=each,

@@ -6,11 +6,12 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import msgspec
 
-from benchmarks.bodies import AT_A_TIME, SHAPES
+from benchmarks.bodies import AT_A_TIME, SHAPES, WHOLE
 from benchmarks.lab import TRANSLATED, Lab, gateway_config
 from benchmarks.processes import Server, gateway, mock
 from benchmarks.table import Row
@@ -29,17 +30,19 @@ def lag(lab: Lab) -> list[Row]:
     ):
         quiet = _probed(lab, ours, None)
         for name, model in MODELS.items():
-            worst, told = 0.0, [f"{max(quiet):.1f} ms without any"]
+            worst, told, failed = 0.0, [f"{max(quiet):.1f} ms without any"], list[str]()
             for shape in SHAPES:
                 lab.say(f"  {name}, {shape}")
                 _probed(lab, ours, (model, shape), WARMING_S)
-                waits, posted = _probed_and_posted(lab, ours, (model, shape))
+                waits, ends = _probed_and_posted(lab, ours, (model, shape))
                 worst = max(worst, *waits)
-                told.append(f"{shape}: worst {max(waits):.1f}, p99 {_at(waits, 0.99):.1f} ms, {posted}")
+                told.append(f"{shape}: worst {max(waits):.1f}, p99 {_at(waits, 0.99):.1f} ms, {_told(ends)}")
+                if set(ends) != {WHOLE}:
+                    failed.append(f"{shape}: {_told(ends) or 'no body was answered'}")
             rows.append(
                 Row(
                     figure=f"event-loop lag, bodies up to 4 MiB, {AT_A_TIME} at a time, {name}",
-                    measured=worst, unit=" ms", hold=50, reach=20, detail="; ".join(told),
+                    measured=worst, unit=" ms", hold=50, reach=20, detail="; ".join(told), failures="; ".join(failed),
                 )
             )  # fmt: skip
     return rows
@@ -52,17 +55,20 @@ def _probed(lab: Lab, ours: Server, posting: tuple[str, str] | None, seconds: fl
 
 def _probed_and_posted(
     lab: Lab, ours: Server, posting: tuple[str, str] | None, seconds: float = SECONDS
-) -> tuple[list[float], str]:
-    """The same, and what became of the bodies that were posted meanwhile."""
+) -> tuple[list[float], dict[str, int]]:
+    """The same, and what became of how many of the bodies that were posted meanwhile."""
     address = urlsplit(ours.url)
     probe = _started(lab, "benchmarks.probe", str(address.hostname), str(address.port), str(seconds))
     poster = _started(lab, "benchmarks.bodies", ours.url, ours.key, *posting, str(seconds)) if posting else None
-    posted = ""
+    ends: dict[str, int] = {}
     if poster is not None:
-        statuses = msgspec.json.decode(poster.communicate()[0], type=dict[str, int])
-        posted = ", ".join(f"{count} answered {status}" for status, count in statuses.items())
+        ends = msgspec.json.decode(poster.communicate()[0], type=dict[str, int])
     waits = msgspec.json.decode(probe.communicate()[0], type=list[float])
-    return waits, posted
+    return waits, ends
+
+
+def _told(ends: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} answered {end}" for end, count in ends.items())
 
 
 def _started(lab: Lab, module: str, *arguments: str) -> subprocess.Popen[bytes]:

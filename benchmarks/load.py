@@ -85,6 +85,11 @@ class RunningLoad:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
     def result(self) -> Loaded:
         """Wait for its end. Its exit status is not looked at: the result says what was lost."""
         told, _ = self._process.communicate()

@@ -14,6 +14,8 @@ class Verdict(StrEnum):
     REACHED = "reached"
     HELD = "held"
     MISSED = "MISSED"
+    FAILED = "FAILED"
+    """Requests failed, so the number is none of what it should tell."""
     TOLD = ""
     """Nothing is promised: it is printed to be known."""
 
@@ -32,12 +34,16 @@ class Row:
     detail: str = ""
     is_disturbed: bool = False
     """Whether the machine had other work all the time, so that the number is not worth much."""
+    failures: str = ""
+    """What went wrong with the requests that it was measured over; empty where nothing did."""
     runs: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """What the number was made of, run by run."""
 
     @property
     def verdict(self) -> Verdict:
         """What was measured, against what is promised."""
+        if self.failures:
+            return Verdict.FAILED
         if self.hold is None:
             return Verdict.TOLD
         if self.reach is not None and self._meets(self.reach):
@@ -59,6 +65,7 @@ class Row:
             "reach": self.reach,
             "verdict": str(self.verdict),
             "disturbed": self.is_disturbed,
+            "failures": self.failures,
             "detail": self.detail,
             "runs": {name: list(values) for name, values in self.runs.items()},
         }
@@ -83,7 +90,9 @@ def rendered(rows: Sequence[Row]) -> str:
     lines = [_line(line, widths) for line in cells]
     lines.insert(1, "  ".join("-" * width for width in widths))
     details = [f"  {row.figure}: {row.detail}" for row in rows if row.detail]
-    return "\n".join([*lines, *(["", "made of", *details] if details else [])])
+    failures = [f"  {row.figure}: {row.failures}" for row in rows if row.failures]
+    made_of = ["", "made of", *details] if details else []
+    return "\n".join([*lines, *made_of, *(["", "failed", *failures] if failures else [])])
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

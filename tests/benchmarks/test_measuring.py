@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -9,13 +10,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.bodies import SHAPES, body
+from benchmarks.bodies import SHAPES, WHOLE, body
+from benchmarks.bodies import main as post_bodies
+from benchmarks.events import growth_percent
 from benchmarks.figures import FIGURES
-from benchmarks.lab import Busy, disturbance, gateway_config
-from benchmarks.load import Load, paced_model
+from benchmarks.lab import Busy, Run, beside, disturbance, gateway_config
+from benchmarks.load import Load, Loaded, Spread, paced_model
 from benchmarks.machine import BusyMeter, Cores, cpu_s, resident_kib
 from benchmarks.processes import Server
+from benchmarks.table import Verdict
 from ezai import config
+from ezai.lab.mock import mock_upstream
 from ezai.lab.mock.spec import MODEL_PREFIX, parse
 
 
@@ -41,18 +46,40 @@ def test_the_server_has_a_core_to_itself_where_there_are_two() -> None:
 
 
 @pytest.mark.parametrize(
-    ("faults", "busy", "is_paced", "counts"),
+    ("busy", "is_paced", "counts"),
     [
-        (0, Busy(0.5, 0.02), True, True),
-        (1, Busy(0.5, 0.02), True, False),
-        (0, Busy(0.95, 0.02), True, False),
-        (0, Busy(0.95, 0.02), False, True),
-        (0, Busy(0.5, 0.3), True, False),
-        (0, Busy(0.5, 0.3), False, False),
+        (Busy(0.5, 0.02), True, True),
+        (Busy(0.95, 0.02), True, False),
+        (Busy(0.95, 0.02), False, True),
+        (Busy(0.5, 0.3), True, False),
+        (Busy(0.5, 0.3), False, False),
     ],
 )
-def test_a_disturbed_run_does_not_count(faults: int, busy: Busy, is_paced: bool, counts: bool) -> None:
-    assert (disturbance(faults, busy, is_paced=is_paced) == "") is counts
+def test_a_disturbed_run_does_not_count(busy: Busy, is_paced: bool, counts: bool) -> None:
+    assert (disturbance(busy, is_paced=is_paced) == "") is counts
+
+
+@pytest.mark.parametrize("who", ["ours", "theirs"])
+def test_a_figure_over_faults_is_none(who: str) -> None:
+    def run(lost: int) -> Run:
+        loaded = Loaded(
+            seconds=1, started=2, ended={"whole": 2}, events=200, tokens=190, lost=lost, cut_off=0, doubled=0,
+            reordered=0, foreign=0, first_token=Spread(), whole=Spread(), late=Spread(), cpu_s=1,
+        )  # fmt: skip
+        return Run(1.0, loaded, Busy(0.5, 0.0), "")
+
+    found = {name: [run(0), run(3 if name == who else 0)] for name in ("ours", "theirs")}
+    row = beside(found, "ours", "theirs", lambda each: each.cpu_s, "us", figure="cost", hold=2.0)
+    assert row.verdict is Verdict.FAILED
+    assert row.failures.startswith("3 streams or words")
+
+
+@pytest.mark.parametrize(
+    ("costs", "percent"),
+    [({10: 2.0, 100: 2.2, 1000: 2.1}, 10), ({10: 2.0, 100: 1.0, 1000: 1.5}, 50), ({10: 3.0, 100: 2.0, 1000: 1.0}, 0)],
+)
+def test_flatness_is_growth_from_fewer_streams_to_more(costs: dict[int, float], percent: float) -> None:
+    assert growth_percent(costs) == pytest.approx(percent)
 
 
 def test_a_paced_model_is_a_behaviour_of_the_mock() -> None:
@@ -83,3 +110,21 @@ def test_the_gateway_is_measured_with_a_valid_configuration(tmp_path: Path) -> N
 def test_figures_are_chosen_by_name() -> None:
     names = [figure.name for figure in FIGURES]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "told"),
+    [
+        ("tokens=2", WHOLE),
+        ("status=529", "529"),
+        ("tokens=2,error_after=4", "200, broken off"),
+        ("no_answer=reset", "badly (ConnectionResetError)"),
+    ],
+)
+def test_what_became_of_posted_bodies_is_told(behaviour: str, told: str) -> None:
+    async def main() -> None:
+        async with mock_upstream(behaviour, keeps_bodies=False) as mock:
+            ends = await asyncio.to_thread(post_bodies, mock.url, "", "mock", "files", 0.1)
+            assert set(ends) == {told}
+
+    asyncio.run(main())

@@ -243,6 +243,36 @@ def test_clients_may_read_slowly(run: Run) -> None:
     run(main())
 
 
+def test_what_a_slow_client_has_not_read_does_not_come(run: Run) -> None:
+    async def main() -> None:
+        async with mock_upstream() as mock:
+            plan = LoadPlan(
+                url=mock.url, model="mock-endless,token_bytes=4KiB", concurrency=1, streams=1,
+                read_bytes_per_s=40_000, leave_after=6,
+            )  # fmt: skip
+            assert plan.socket_buffer_bytes == 4096
+            (stream,) = (await run_load(plan)).streams
+            assert stream.ended is StreamEnd.LEFT
+            read = 3 * 4 * 1024  # of the events that it took, those that carry text
+            assert read < stream.received_bytes < 1.1 * read + 2 * plan.socket_buffer_bytes  # Linux doubles it
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, 0),
+        ({"read_bytes_per_s": 1000.0}, 4096),
+        ({"read_bytes_per_s": 1e6}, 100_000),
+        ({"receive_buffer_bytes": 5000}, 5000),
+        ({"read_bytes_per_s": 1e6, "receive_buffer_bytes": 5000}, 5000),
+    ],
+)
+def test_the_buffer_of_a_slow_client_is_small(given: dict[str, Any], expected: int) -> None:
+    assert LoadPlan(url="http://localhost", **given).socket_buffer_bytes == expected
+
+
 def test_it_speaks_tls_and_refuses_what_it_does_not_trust(run: Run) -> None:
     async def main() -> None:
         async with mock_upstream(tls=Tls(CERTIFICATES / "good.pem", CERTIFICATES / "key.pem")) as mock:

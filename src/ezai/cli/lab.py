@@ -68,7 +68,13 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--unary", action="store_true", help="ask for whole answers instead of streams")
     command.add_argument("--leave-after", type=int, default=0, metavar="N", help="clients hang up after N events")
     command.add_argument("--leave-chance", type=float, default=1.0, metavar="P", help="with this probability (1)")
-    command.add_argument("--read-rate", type=float, default=0.0, metavar="B", help="clients read B bytes a second")
+    command.add_argument(
+        "--read-rate",
+        type=float,
+        default=0.0,
+        metavar="B",
+        help="clients read at most B bytes a second, with small buffers",
+    )
     command.add_argument("--stop-after", type=int, default=0, metavar="N", help="clients stop reading after N events")
     command.add_argument("--key", help="credential (ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN)")
     command.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust, in PEM")

@@ -16,6 +16,10 @@ WireName = Literal["anthropic", "openai"]
 _RESOURCES: dict[WireName, str] = {"anthropic": "messages", "openai": "chat/completions"}
 _PORTS = {"http": 80, "https": 443}
 
+LEAST_BUFFER_BYTES = 4096
+BUFFERED_S = 0.1
+"""What a client that reads at a rate has room for ahead of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
@@ -52,9 +56,9 @@ class LoadPlan:
     stop_after: int = 0
     """Read no more after so many events, and stay."""
     read_bytes_per_s: float = 0.0
-    """Read no faster than this."""
+    """Read no faster than this. The other end feels it once the buffers on the way are full."""
     receive_buffer_bytes: int = 0
-    """The socket's, so that a slow reader is felt soon; 0 is the system's."""
+    """The socket's, so that a slow reader is felt soon. 0 is the system's, or a small one for clients with a rate."""
     seed: int = 0
 
     def checked(self) -> LoadPlan:
@@ -78,6 +82,13 @@ class LoadPlan:
         """Where to connect to."""
         address = urlsplit(self.url)
         return address.port or _PORTS[address.scheme]
+
+    @property
+    def socket_buffer_bytes(self) -> int:
+        """What a socket is to have room for, so that it holds little of what its client has not read; 0: unchanged."""
+        if self.receive_buffer_bytes or not self.read_bytes_per_s:
+            return self.receive_buffer_bytes
+        return max(LEAST_BUFFER_BYTES, int(self.read_bytes_per_s * BUFFERED_S))
 
     @property
     def is_tls(self) -> bool:

@@ -154,8 +154,8 @@ class _Load:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._plan.receive_buffer_bytes:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._plan.receive_buffer_bytes)
+            if buffer_bytes := self._plan.socket_buffer_bytes:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
             await loop.sock_connect(sock, self._address)
             name = self._plan.host if self._tls else None
             made = await loop.create_connection(self._new_connection, sock=sock, ssl=self._tls, server_hostname=name)
