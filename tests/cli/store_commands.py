@@ -32,6 +32,13 @@ class Commands:
         self.out, self.err = self._capsys.readouterr()
         return self.out
 
+    def usage(self, *command: str) -> str:
+        """What `--help` tells of it."""
+        with pytest.raises(SystemExit) as left:
+            self._parser.parse_args([*command, "--help"])
+        assert left.value.code == 0
+        return self._capsys.readouterr().out
+
     def refused(self, *arguments: str) -> str:
         """What argparse says of arguments that it does not take."""
         with pytest.raises(SystemExit) as left:

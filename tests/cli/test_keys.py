@@ -81,10 +81,10 @@ def test_every_term_is_kept_and_shown(ezai: Commands) -> None:
         "account": "acme",
         "admin": "yes",
         "models": "claude-*, gpt-4o",
-        "budget": "12.50 USD, month",
-        "rpm": "60",
-        "tpm": "100000",
-        "concurrency": "4",
+        "budget": "12.50 USD, month (not enforced yet)",
+        "rpm": "60 (not enforced yet)",
+        "tpm": "100000 (not enforced yet)",
+        "concurrency": "4 (not enforced yet)",
         "revoked": "-",
     }
     (row,) = rows(ezai.database, "SELECT created_at_ms, expires_at_ms, models FROM virtual_key")
@@ -102,7 +102,26 @@ def test_a_key_without_terms_may_do_everything(ezai: Commands) -> None:
 
 def test_a_budget_without_a_period_is_for_ever(ezai: Commands) -> None:
     _, public_id = created(ezai, "--budget", "5")
-    assert fields(ezai.run("keys", "show", public_id))["budget"] == "5.00 USD, total"
+    assert fields(ezai.run("keys", "show", public_id))["budget"] == "5.00 USD, total (not enforced yet)"
+
+
+LIMITS = ("--budget", "--rpm", "--tpm", "--concurrency")
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_limit_that_is_not_enforced_is_said_to_be_so(ezai: Commands, limit: str) -> None:
+    ezai.run("keys", "create", limit, "5")
+    assert "does not enforce them yet" in ezai.out
+    assert ezai.err == ""
+    created(ezai, limit, "5")
+    assert "does not enforce them yet" in ezai.err, "beside the key, which stands alone"
+    created(ezai)
+    assert ezai.err == "", "it has none"
+
+
+def test_the_usage_says_which_limits_are_not_enforced(ezai: Commands) -> None:
+    told = ezai.usage("keys", "create")
+    assert told.count("(not enforced yet)") == len(LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import sys
+import time
 import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -73,15 +78,66 @@ def test_c6_bytes_that_drip_do_not_extend_the_time() -> None:
     run(test())
 
 
-def test_c6_one_byte_chunks_of_a_whole_body_are_served() -> None:
+async def sent_by_bytes(running: Running, size: int) -> None:
+    """A request whose body comes in chunks of one byte; in the midst of it another client is served."""
+    text = "x" * size
+    body = msgspec.json.encode(
+        {"model": "claude-test", "max_tokens": 5, "messages": [{"role": "user", "content": text}]}
+    )
+    chunks = [b"1\r\n%c\r\n" % byte for byte in body]
+    async with raw_client(running.url) as client:
+        client.send(head("transfer-encoding: chunked") + b"".join(chunks[: size // 2]))
+        await serves(running)
+        client.send(b"".join(chunks[size // 2 :]) + b"0\r\n\r\n")
+        assert (await client.answer()).status == 200
+    assert text.encode() in running.upstream.requests[-1], "every byte of it arrived"
+
+
+@contextmanager
+def counted_calls() -> Iterator[Counter[str]]:
+    """Counts what this thread calls, which runs the gateway: functions of Python and of C."""
+    counted: Counter[str] = Counter()
+    before = sys.getprofile()
+    sys.setprofile(lambda _frame, event, _argument: counted.update((event,)))
+    try:
+        yield counted
+    finally:
+        sys.setprofile(before)
+
+
+def test_c6_one_byte_chunks_of_a_whole_body_cost_a_few_calls_each() -> None:
+    async def calls(size: int) -> int:
+        async with gateway(hello(), hello(), options=Options()) as running:
+            with counted_calls() as counted:
+                await sent_by_bytes(running, size)
+        return counted["call"] + counted["c_call"]
+
     async def test() -> None:
-        body = msgspec.json.encode(
-            {"model": "claude-test", "max_tokens": 5, "messages": [{"role": "user", "content": "x" * 2000}]}
-        )
-        chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
-        async with gateway(hello(), options=Options()) as running:
-            answer = await sent(running, head("transfer-encoding: chunked") + chunks)
-            assert answer.status == 200
+        small, large = await calls(8 * 1024), await calls(16 * 1024)
+        assert large - small <= 4 * 8 * 1024, "chunks cost the more, the more there are"
+
+    run(test())
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_c6_one_byte_chunks_cost_time_in_proportion() -> None:
+    """Also what is no call: copying what is there already with every byte would cost a multiple of it."""
+
+    async def cpu_s(size: int) -> float:
+        """Of a few runs the fastest."""
+        found = []
+        for _ in range(3):
+            async with gateway(hello(), hello(), options=Options()) as running:
+                before_s = time.process_time()
+                await sent_by_bytes(running, size)
+                found.append(time.process_time() - before_s)
+        return min(found)
+
+    async def test() -> None:
+        small_s, large_s = await cpu_s(1024 * 1024), await cpu_s(4 * 1024 * 1024)
+        print(f"\n1 MiB in chunks of one byte: {small_s:.2f} s of CPU, 4 MiB: {large_s:.2f} s")
+        assert large_s <= 1.5 * 4 * small_s
 
     run(test())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,11 @@ from ezai.cli.arguments import add_config, duration_s, globs, usd
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from ezai.policy.key_terms import KeyTerms
     from ezai.store.key_records import KeyRecord
+
+NOT_ENFORCED = "not enforced yet"
+"""Of budgets and limits on use: they are kept with their key, and nothing looks at them."""
 
 
 def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,11 +50,11 @@ def _add_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     action.add_argument("--admin", action="store_true", help="may administrate the gateway")
     action.add_argument("--models", type=globs, default=(), metavar="GLOB,...", help="models it may ask for (all)")
     action.add_argument("--expires", type=duration_s, metavar="30d", help="how long it is accepted (for ever)")
-    action.add_argument("--budget", type=usd, metavar="USD", help="how much may be spent in a period")
+    action.add_argument("--budget", type=usd, metavar="USD", help=f"how much may be spent in a period ({NOT_ENFORCED})")
     action.add_argument("--period", choices=PERIODS, help="the period of the budget (total)")
-    action.add_argument("--rpm", type=int, metavar="N", help="requests a minute")
-    action.add_argument("--tpm", type=int, metavar="N", help="tokens a minute")
-    action.add_argument("--concurrency", type=int, metavar="N", help="requests at a time")
+    action.add_argument("--rpm", type=int, metavar="N", help=f"requests a minute ({NOT_ENFORCED})")
+    action.add_argument("--tpm", type=int, metavar="N", help=f"tokens a minute ({NOT_ENFORCED})")
+    action.add_argument("--concurrency", type=int, metavar="N", help=f"requests at a time ({NOT_ENFORCED})")
     action.add_argument("--quiet", action="store_true", help="print the key alone")
     add_config(action)
     action.set_defaults(run=_create)
@@ -85,11 +90,13 @@ def _create(parsed: argparse.Namespace) -> int:
     data_dir = load(parsed.config).data_dir
     digests = KeyDigests(load_root_secret(data_dir, os.environ.get("EZAI_ROOT_KEY")))
     with _database(parsed.config, writes=True) as connection:
-        key, record = create_key(connection, digests, terms, now_ms)
-    if parsed.quiet:
-        print(key)
-    else:
-        _print_created(key, record)
+        key, _ = create_key(connection, digests, terms, now_ms)
+    print(key)
+    if not parsed.quiet:
+        print("\nIt is shown this once and kept nowhere: put it where its user finds it.")
+    if _limits_use(terms):
+        told = sys.stderr if parsed.quiet else sys.stdout
+        print("Its budget and limits are kept with it; this version does not enforce them yet.", file=told)
     return 0
 
 
@@ -159,14 +166,10 @@ def _now_ms() -> int:
 # What is printed.
 
 
-def _print_created(key: str, record: KeyRecord) -> None:
-    print(key)
-    print()
-    print("It is shown this once and kept nowhere: put it where its user finds it.")
-    terms = record.terms
+def _limits_use(terms: KeyTerms) -> bool:
+    """Whether it has terms that are not enforced."""
     limits = (terms.budget_nanousd, terms.requests_per_minute, terms.tokens_per_minute, terms.concurrent_requests)
-    if any(limit is not None for limit in limits):
-        print("Its budget and limits are kept with it; this version does not enforce them yet.")
+    return any(limit is not None for limit in limits)
 
 
 def _described(record: KeyRecord) -> list[tuple[str, str]]:
@@ -181,18 +184,18 @@ def _described(record: KeyRecord) -> list[tuple[str, str]]:
         ("account", terms.account or "-"),
         ("admin", "yes" if terms.admin else "no"),
         ("models", ", ".join(terms.models) or "all"),
-        ("budget", "-" if budget is None else f"{usd_text(budget)} USD, {terms.budget_period}"),
-        ("rpm", _number(terms.requests_per_minute)),
-        ("tpm", _number(terms.tokens_per_minute)),
-        ("concurrency", _number(terms.concurrent_requests)),
+        ("budget", _limit(None if budget is None else f"{usd_text(budget)} USD, {terms.budget_period}")),
+        ("rpm", _limit(terms.requests_per_minute)),
+        ("tpm", _limit(terms.tokens_per_minute)),
+        ("concurrency", _limit(terms.concurrent_requests)),
         ("made", _moment(record.created_at_ms)),
         ("expires", "-" if terms.expires_at_ms is None else _moment(terms.expires_at_ms)),
         ("revoked", "-" if record.revoked_at_ms is None else _moment(record.revoked_at_ms)),
     ]
 
 
-def _number(count: int | None) -> str:
-    return "-" if count is None else str(count)
+def _limit(value: int | str | None) -> str:
+    return "-" if value is None else f"{value} ({NOT_ENFORCED})"
 
 
 def _moment(epoch_ms: int) -> str:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from ezai.ports import Timeouts, UpstreamRequest
 from ezai.upstreams.http import HttpClient
-from tests.upstreams.http.scripted import ScriptedServer, until
+from tests.upstreams.http.scripted import HOLD, OK, ScriptedServer, until
 
 REQUEST = UpstreamRequest("POST", "/v1/messages", [], b"{}")
 TIMEOUTS = Timeouts()
 FILES = Path("/proc/self/fd")
+AT_ONCE = 4
 
 
 async def ask(client: HttpClient, request: UpstreamRequest = REQUEST) -> bytes:
@@ -37,14 +38,35 @@ def sockets() -> set[str]:
 
 @asynccontextmanager
 async def nothing_left(server: ScriptedServer, client: HttpClient) -> AsyncIterator[None]:
-    """Afterwards four requests succeed, and only the connections that they left idle are open."""
+    """Afterwards four requests at once succeed, and only the connections that they left idle are open."""
     before = sockets()
     yield
     await server.until(lambda: server.open_count == client.idle_count)
     assert client.open_count == client.idle_count
-    assert [await ask(client) for _ in range(4)] == [b"ok"] * 4
+    await _serves_at_once(server, client)
     await client.aclose()
     await server.until(lambda: server.open_count == 0)
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})  # the servers' own shake hands no more
     gc.collect()  # what a future or a coroutine has to complain about, it does when it goes
     await until(lambda: sockets() <= before)
+
+
+async def _serves_at_once(server: ScriptedServer, client: HttpClient) -> None:
+    """Hold that four requests are under way at the same time, over what is idle first, and that all succeed.
+
+    None is answered before the upstream has all four: one that waited for another's connection would wait for ever.
+    """
+    idle, asked, otherwise = client.idle_count, len(server.requests), server.otherwise
+    server.forget_scripts()
+    server.otherwise = lambda: [HOLD, *OK]
+    asking = asyncio.gather(*(ask(client) for _ in range(AT_ONCE)))
+    await server.until(lambda: asking.done() or len(server.requests) == asked + AT_ONCE)
+    assert not asking.done(), "each of them waits for its answer"
+    assert client.open_count == max(idle, AT_ONCE), "a connection each, and not one more"
+    await server.until(lambda: server.open_count == client.open_count)
+    for peer in server.peers:
+        if not peer.lost:
+            peer.go()
+    assert await asking == [b"ok"] * AT_ONCE
+    assert (client.open_count, client.idle_count) == (max(idle, AT_ONCE),) * 2
+    server.otherwise = otherwise

@@ -13,7 +13,7 @@ import pytest
 
 from ezai.errors import UpstreamError
 from ezai.ports import UpstreamRequest
-from ezai.upstreams.http import Egress, HttpClient
+from ezai.upstreams.http import Egress, HttpClient, Limits
 from ezai.upstreams.http.addresses import Address
 from tests.upstreams.http.certificates import Certificates
 from tests.upstreams.http.conftest import Run
@@ -128,9 +128,9 @@ class Storm:
 
 @asynccontextmanager
 async def upstream(
-    way: str, scripts: Sequence[Script], clock: FakeClock, certificates: Certificates
+    way: str, scripts: Sequence[Script], clock: FakeClock, certificates: Certificates, *, pool_size: int
 ) -> AsyncIterator[tuple[ScriptedServer, HttpClient]]:
-    """A server that is reached in one way and plays any of the scripts, and a client for it."""
+    """A server that is reached in one way and plays any of the scripts, and a client whose pool keeps so many."""
     dice = random.Random(1)
     secure = way != "plain"
     async with scripted_server(tls=certificates.good if secure else None) as server, scripted_proxy(server) as proxy:
@@ -144,14 +144,16 @@ async def upstream(
             f"https://{NAME}" if secure else f"http://{NAME}",
             clock,
             egress=Egress(certificates.ca_file if secure else "", "http://proxy.test" if way == "proxied" else "none"),
+            limits=Limits(idle_limit=pool_size),
             resolve=look_up,
         )
         async with nothing_left(server, client):
             yield server, client
-            server.otherwise = lambda: OK
         await proxy.until(lambda: proxy.open_count == 0)
 
 
+POOL = 4
+CROWD = 50
 FULL = [("plain", 16), ("tls", 24), ("proxied", 32)]
 REACHED = {
     "plain": {"begin", "name", "connect", "sending", "head", "body", "poured body", "over"},
@@ -172,12 +174,12 @@ def test_p1_requests_given_up_at_any_moment_leave_nothing(
     run: Run, clock: FakeClock, certificates: Certificates, way: str, requests: int, steps: int
 ) -> None:
     async def main() -> None:
-        async with upstream(way, ANY, clock, certificates) as (server, client):
+        async with upstream(way, ANY, clock, certificates, pool_size=POOL) as (server, client):
             storm = Storm(client, seed=2)
-            await storm.run(requests, at_once=4, given_up=1.0, steps=steps)
+            await storm.run(requests, at_once=POOL, given_up=1.0, steps=steps)
             for _ in range(10):  # a stage that the dice left out
                 if not REACHED[way] <= set(storm.stages):
-                    await storm.run(100, at_once=4, given_up=1.0, steps=steps)
+                    await storm.run(100, at_once=POOL, given_up=1.0, steps=steps)
             assert REACHED[way] <= set(storm.stages)
             await server.until(lambda: server.open_count == client.open_count)
 
@@ -193,13 +195,13 @@ def test_p2_where_a_fifth_is_given_up_as_many_connections_live_as_clients(
     run: Run, clock: FakeClock, certificates: Certificates, way: str, requests: int
 ) -> None:
     async def main() -> None:
-        async with upstream(way, GOOD, clock, certificates) as (server, client):
+        async with upstream(way, GOOD, clock, certificates, pool_size=CROWD) as (server, client):
             good, server.otherwise = server.otherwise, lambda: HELD
             running = [await client.open(REQUEST, TIMEOUTS) for _ in range(10)]
             server.otherwise = good
             storm = Storm(client, seed=3)
             for _ in range(3):
-                await storm.run(requests, at_once=50, given_up=0.2, steps=24)
+                await storm.run(requests, at_once=CROWD, given_up=0.2, steps=24)
                 await server.until(lambda: server.open_count == client.open_count)
                 await until(lambda: client.open_count - client.idle_count == len(running))
             for exchange in running:
