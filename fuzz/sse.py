@@ -1,20 +1,23 @@
 """Fuzz target: the SSE decoder and both dialects' readers.
 
-Whatever the bytes and however they are cut: the same frames, or an error of the tree, and nothing else.
+Whatever the bytes and however they are cut: the same frames, or an error of the tree, and nothing else. What a tap's
+short way takes is a delta that the long way takes too, and changes nothing of the state.
 
     python fuzz/sse.py fuzz/corpus/sse -max_total_time=15
 """
 
 import sys
+from contextlib import suppress
 
 import atheris
 
 with atheris.instrument_imports(include=["ezai"]):
     from ezai.errors import UpstreamError
-    from ezai.protocol.anthropic.events import read_event
+    from ezai.protocol.anthropic.events import BLOCK_DELTA, read_event
     from ezai.protocol.anthropic.order import StreamState
     from ezai.protocol.openai.chunks import read_chunk
     from ezai.protocol.sse import BOM, SseDecoder, parse_frame
+    from ezai.translate.anthropic_anthropic import MessagesTap
 
 LIMIT_BYTES = 4096
 
@@ -43,13 +46,21 @@ def one_input(data: bytes) -> None:
         assert raw == cut_raw == stream.removeprefix(BOM)
     state = StreamState()
     for frame in SseDecoder().feed(stream):
-        for read in (read_event, read_chunk):
-            try:
-                event = read(frame)
-                if read is read_event:
-                    state.process(event)
-            except UpstreamError:
-                continue
+        with suppress(UpstreamError):
+            read_chunk(frame)
+        is_plain, before = MessagesTap().feed_plain(frame, state), told(state)
+        try:
+            event = read_event(frame)
+            state.process(event)
+        except UpstreamError:
+            assert not is_plain
+        else:
+            assert not is_plain or (event.kind, told(state)) == (BLOCK_DELTA, before)
+
+
+def told(state: StreamState) -> list[object]:
+    """All that a state is."""
+    return [getattr(state, name) for name in StreamState.__slots__]
 
 
 if __name__ == "__main__":
