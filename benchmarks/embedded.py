@@ -29,7 +29,7 @@ def embedded(lab: Lab) -> list[Row]:
         httpx2.Client(base_url=ours.url, timeout=120, trust_env=False) as client,
     ):
         first_and_whole(client, SHORT_PROMPT, 8)
-        firsts = sorted(first_and_whole(client, SHORT_PROMPT, 8)[0] * 1000 for _ in range(ASKED))
+        firsts = sorted(1000 * first_and_whole(client, SHORT_PROMPT, 8)[0] for _ in range(ASKED))
         first_s, whole_s, tokens = first_and_whole(client, LONG_PROMPT, 200)
         mib = resident_kib(ours.pid) / 1024
     return [
@@ -47,15 +47,22 @@ def embedded(lab: Lab) -> list[Row]:
 
 
 def first_and_whole(client: httpx2.Client, prompt: str, max_tokens: int) -> tuple[float, float, int]:
-    """Seconds to the first text and to the end of one answer, and its output tokens."""
+    """Seconds to the first text and to the end of one answer, and its output tokens.
+
+    Raises `RuntimeError` or `httpx2.HTTPError` where it did not come whole: then there is nothing to measure.
+    """
     messages = [{"role": "user", "content": prompt}]
     body = {"model": "m", "max_tokens": max_tokens, "stream": True, "messages": messages}
     asked_s = time.perf_counter()
-    first_s, tokens = 0.0, 0
+    first_s, tokens, is_whole = 0.0, 0, False
     with client.stream("POST", "/v1/messages", json=body) as response:
+        response.raise_for_status()
         for line in response.iter_lines():
+            is_whole |= '"message_stop"' in line
             if not first_s and "text_delta" in line:
                 first_s = time.perf_counter() - asked_s
             if line.startswith("data: ") and '"message_delta"' in line:
                 tokens = msgspec.json.decode(line[6:])["usage"]["output_tokens"]
+    if not (is_whole and first_s and tokens):
+        raise RuntimeError(f"the embedded model's answer to {prompt!r} did not come whole")
     return first_s, time.perf_counter() - asked_s, tokens

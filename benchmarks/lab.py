@@ -99,7 +99,7 @@ class Run(NamedTuple):
     """Why the run should not count; empty where it should."""
 
 
-def failures(faults: int) -> str:
+def failure_of(faults: int) -> str:
     """What a row says that was measured over so many faults; empty over none."""
     return f"{faults} streams or words were not as they should be" if faults else ""
 
@@ -145,7 +145,7 @@ def beside(
         unit="x",
         digits=2,
         is_disturbed=any(run.disturbance for kind in each for run in found[kind]),
-        failures=failures(faults_of(found[kind] for kind in each)),
+        failure=failure_of(faults_of(found[kind] for kind in each)),
         detail=f"{middle[name]:.1f} {unit} against {middle[peer]:.1f} {unit}, medians of {len(each[name])} runs; "
         f"the load's core was at most {busiest:.0%} busy",
         runs=each,

@@ -30,7 +30,8 @@ def lag(lab: Lab) -> list[Row]:
     ):
         quiet = _probed(lab, ours, None)
         for name, model in MODELS.items():
-            worst, told, failed = 0.0, [f"{max(quiet):.1f} ms without any"], list[str]()
+            worst, told = 0.0, [f"{max(quiet):.1f} ms without any"]
+            failed: list[str] = []
             for shape in SHAPES:
                 lab.say(f"  {name}, {shape}")
                 _probed(lab, ours, (model, shape), WARMING_S)
@@ -42,7 +43,7 @@ def lag(lab: Lab) -> list[Row]:
             rows.append(
                 Row(
                     figure=f"event-loop lag, bodies up to 4 MiB, {AT_A_TIME} at a time, {name}",
-                    measured=worst, unit=" ms", hold=50, reach=20, detail="; ".join(told), failures="; ".join(failed),
+                    measured=worst, unit=" ms", hold=50, reach=20, detail="; ".join(told), failure="; ".join(failed),
                 )
             )  # fmt: skip
     return rows

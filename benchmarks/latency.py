@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-from benchmarks.lab import RUNS, Lab, Run, failures, faults_of, gateway_config, interleaved
+from benchmarks.lab import RUNS, Lab, Run, failure_of, faults_of, gateway_config, interleaved
 from benchmarks.load import GOLDEN, Load, paced_model
 from benchmarks.processes import gateway, mock
 from benchmarks.table import Row
@@ -34,7 +34,7 @@ def added(lab: Lab) -> list[Row]:
             figure=f"added time to first token at {REQUEST_RATE:.0f} requests/s, {name}",
             measured=statistics.median(differences), unit=" ms", hold=hold, reach=reach, digits=2,
             is_disturbed=any(run.disturbance for runs in found.values() for run in runs),
-            failures=failures(faults_of(found.values())),
+            failure=failure_of(faults_of(found.values())),
             detail=f"{middle['gateway']:.2f} ms against {middle['direct']:.2f} ms, medians of {RUNS} runs of "
             f"{STREAMS} streams",
             runs=each,

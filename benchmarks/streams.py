@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import trustme
 
-from benchmarks.lab import Journal, Lab, failures, gateway_config
+from benchmarks.lab import Journal, Lab, failure_of, gateway_config
 from benchmarks.load import Load, RunningLoad, paced_model, running_load
 from benchmarks.machine import resident_kib
 from benchmarks.processes import Server, gateway, mock
@@ -68,7 +68,7 @@ def _quiet(lab: Lab, config: str, journal: Journal, kind: str, limits: tuple[flo
             )  # fmt: skip
         journal.release()
         faults = sum(load.result().faults for load in loads)
-    return [replace(row, failures=failures(faults)) for row in rows]
+    return [replace(row, failure=failure_of(faults)) for row in rows]
 
 
 def _certificates(folder: Path) -> tuple[Path, tuple[Path, Path]]:

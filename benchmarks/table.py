@@ -34,7 +34,7 @@ class Row:
     detail: str = ""
     is_disturbed: bool = False
     """Whether the machine had other work all the time, so that the number is not worth much."""
-    failures: str = ""
+    failure: str = ""
     """What went wrong with the requests that it was measured over; empty where nothing did."""
     runs: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """What the number was made of, run by run."""
@@ -42,7 +42,7 @@ class Row:
     @property
     def verdict(self) -> Verdict:
         """What was measured, against what is promised."""
-        if self.failures:
+        if self.failure:
             return Verdict.FAILED
         if self.hold is None:
             return Verdict.TOLD
@@ -65,7 +65,7 @@ class Row:
             "reach": self.reach,
             "verdict": str(self.verdict),
             "disturbed": self.is_disturbed,
-            "failures": self.failures,
+            "failure": self.failure,
             "detail": self.detail,
             "runs": {name: list(values) for name, values in self.runs.items()},
         }
@@ -90,7 +90,7 @@ def rendered(rows: Sequence[Row]) -> str:
     lines = [_line(line, widths) for line in cells]
     lines.insert(1, "  ".join("-" * width for width in widths))
     details = [f"  {row.figure}: {row.detail}" for row in rows if row.detail]
-    failures = [f"  {row.figure}: {row.failures}" for row in rows if row.failures]
+    failures = [f"  {row.figure}: {row.failure}" for row in rows if row.failure]
     made_of = ["", "made of", *details] if details else []
     return "\n".join([*lines, *made_of, *(["", "failed", *failures] if failures else [])])
 

@@ -29,7 +29,7 @@ from ezai.config import (
 from ezai.errors import SetupError
 from ezai.server import listener
 from ezai.server.binding import bind
-from ezai.supervise import draining, embedded_models, service, sockets
+from ezai.supervise import draining, embedded_models, heap, service, serving, sockets
 from ezai.supervise.embedded import EmbeddedSettings
 from ezai.supervise.loop import event_loop
 from ezai.supervise.service import Ready
@@ -139,6 +139,16 @@ def test_it_is_announced_when_a_request_is_answered(configured: Configured, run:
     assert ready.url.startswith("http://127.0.0.1:")
     assert not ready.url.endswith(":0")
     assert ready.is_open
+
+
+def test_free_memory_is_given_back_while_it_serves(
+    configured: Configured, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(serving, "heap_trim", lambda: asked.append)
+    monkeypatch.setattr(heap, "TRIM_EVERY_S", 0.0)
+    run(serve(configured("http://127.0.0.1:1")))
+    assert set(asked) == {heap.KEPT_BYTES}
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.example"])

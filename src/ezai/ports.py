@@ -263,6 +263,8 @@ class Outcome(msgspec.Struct, frozen=True):
     attempts: int = 0
     first_token_after_s: float | None = None
     """From the request's admission to the first content of a streamed answer, as it came from the upstream."""
+    upstream_first_token_after_s: float | None = None
+    """The same from asking the upstream that answered."""
     end: End | None = None
     tries: tuple[tuple[str, str], ...] = ()
     """Upstream and cause of each attempt, in order."""

@@ -71,7 +71,7 @@ def test_a_figure_over_faults_is_none(who: str) -> None:
     found = {name: [run(0), run(3 if name == who else 0)] for name in ("ours", "theirs")}
     row = beside(found, "ours", "theirs", lambda each: each.cpu_s, "us", figure="cost", hold=2.0)
     assert row.verdict is Verdict.FAILED
-    assert row.failures.startswith("3 streams or words")
+    assert row.failure.startswith("3 streams or words")
 
 
 @pytest.mark.parametrize(

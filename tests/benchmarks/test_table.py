@@ -31,10 +31,10 @@ def test_a_disturbed_figure_says_so() -> None:
 
 @pytest.mark.parametrize("hold", [2, None])
 def test_a_figure_over_requests_that_failed_is_none(hold: float | None) -> None:
-    row = Row(figure="cost", measured=1, unit="x", hold=hold, reach=2, failures="3 answered 529")
+    row = Row(figure="cost", measured=1, unit="x", hold=hold, reach=2, failure="3 answered 529")
     assert row.verdict is Verdict.FAILED
     assert rendered([row]).splitlines()[-2:] == ["failed", "  cost: 3 answered 529"]
-    assert row.values()["failures"] == "3 answered 529"
+    assert row.values()["failure"] == "3 answered 529"
 
 
 def test_every_row_is_printed_with_its_limits_and_what_it_is_made_of() -> None:

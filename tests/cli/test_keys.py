@@ -43,7 +43,7 @@ def test_a_key_is_shown_once(ezai: Commands) -> None:
     parts = parse_key(key)
     assert parts is not None
     assert "shown this once" in out
-    assert "does not enforce" not in out
+    assert "not enforced" not in out
     for arguments in (("list",), ("show", parts.public_id), ("revoke", parts.public_id)):
         assert key not in ezai.run("keys", *arguments)
         assert key[20:40] not in ezai.out
@@ -68,7 +68,7 @@ def test_every_term_is_kept_and_shown(ezai: Commands) -> None:
         *("--models", "claude-*, gpt-4o", "--budget", "12.5", "--period", "month"),
         *("--rpm", "60", "--tpm", "100000", "--concurrency", "4", "--expires", "30d"),
     )
-    assert "does not enforce them yet" in out
+    assert "and not enforced yet" in out
     parts = parse_key(out.splitlines()[0])
     assert parts is not None
     shown = fields(ezai.run("keys", "show", parts.public_id))
@@ -111,10 +111,10 @@ LIMITS = ("--budget", "--rpm", "--tpm", "--concurrency")
 @pytest.mark.parametrize("limit", LIMITS)
 def test_a_limit_that_is_not_enforced_is_said_to_be_so(ezai: Commands, limit: str) -> None:
     ezai.run("keys", "create", limit, "5")
-    assert "does not enforce them yet" in ezai.out
+    assert "and not enforced yet" in ezai.out
     assert ezai.err == ""
     created(ezai, limit, "5")
-    assert "does not enforce them yet" in ezai.err, "beside the key, which stands alone"
+    assert "and not enforced yet" in ezai.err, "beside the key, which stands alone"
     created(ezai)
     assert ezai.err == "", "it has none"
 

@@ -23,7 +23,7 @@ def test_requests_are_counted_by_how_they_ended() -> None:
                 'ezai_requests_total{cause="not_found",status="404",upstream="none"} 1.0',
                 'ezai_requests_total{cause="invalid_request",status="400",upstream="none"} 1.0',
                 'ezai_tokens_total{kind="cache_read",upstream="local"} 4.0',
-                'ezai_time_to_first_token_seconds_count{upstream="local"} 2.0',
+                'ezai_time_to_first_token_seconds_count{upstream="local"} 1.0',
                 "ezai_open_requests 0.0",
                 "ezai_waiting_records 0.0",
             ):

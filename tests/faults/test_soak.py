@@ -274,7 +274,9 @@ def test_c5_500_stopped_readers_cost_their_buffers_and_nobody_else_time(wire: st
             after = Vitals.of(ours.pid)
             beside = await calmest()
             assert not load.done(), "the stopped readers were gone too early"
-            return alone, beside, await load, before, after
+            cut = await load
+            await rests(ours)
+            return alone, beside, cut, before, after
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             alone, beside, cut, before, after = runner.run(run())
@@ -285,8 +287,11 @@ def test_c5_500_stopped_readers_cost_their_buffers_and_nobody_else_time(wire: st
             f"\n{wire}: p99 between events {alone.gap.p99_s * 1000:.1f} ms alone, {beside.gap.p99_s * 1000:.1f} ms "
             f"beside {stopped} stopped readers, which take {grown_kib:.0f} KiB each"
         )
+        left_kib = (resident_kib(ours.pid) - before.resident_kib) / stopped
+        print(f"{left_kib:.0f} KiB of each once they are gone")
         assert cut.ended == {StreamEnd.STOPPED_READING: stopped}
         assert grown_kib <= 512
+        assert left_kib <= 64, "what they held is given back"
         assert beside.gap.p99_s <= 1.5 * alone.gap.p99_s
 
 

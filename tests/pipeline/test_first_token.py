@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ezai.policy.routing import Target
-from tests.pipeline.fakes import ANTHROPIC, DONE, Dialogue, chunk, usage_chunk
+from tests.pipeline.fakes import ANTHROPIC, DONE, OPENAI_COMPATIBLE, Dialogue, chunk, usage_chunk
 from tests.pipeline.test_dialogues import CLOSE, DELTA, HI, OPEN, START, STOP
+from tests.pipeline.test_end_dialogues import STOPS
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 OPEN_TOOL = OPEN.replace(b'{"type":"text","text":""}', b'{"type":"tool_use","id":"t","name":"f","input":{}}')
@@ -49,6 +50,45 @@ def test_of_a_transform_it_is_the_first_delta_too() -> None:
         assert first_token_after_s(talk) == 3
 
 
+def test_thinking_is_content_too() -> None:
+    thinking = HI.replace(b'"text_delta","text":"Hi"', b'"thinking_delta","thinking":"Hm"')
+    opened = OPEN.replace(b'{"type":"text","text":""}', b'{"type":"thinking","thinking":"","signature":""}')
+    with Dialogue(ANTHROPIC) as talk:
+        talk.upstream_answers()
+        talk.upstream_says(START + opened)
+        talk.passes(2)
+        talk.upstream_says(thinking)
+        talk.passes(2)
+        talk.upstream_says(CLOSE, DELTA, STOP)
+        talk.client_gets_bytes(START + opened + thinking + CLOSE + DELTA + STOP)
+        talk.ended("finished")
+        assert first_token_after_s(talk) == 2
+
+
+def test_text_that_is_held_back_counts_when_it_is_told() -> None:
+    """What may be the beginning of a stop sequence is told at the end, when it turns out to be none."""
+    with Dialogue(OPENAI_COMPATIBLE, stop_sequences=STOPS) as talk:
+        talk.upstream_answers()
+        talk.upstream_says(chunk("eno"))
+        talk.passes(2)
+        talk.upstream_says(chunk(finish="stop"))
+        talk.passes(2)
+        talk.upstream_says(DONE)
+        talk.client_gets(*WHOLE[:2], ("text", "eno"), *WHOLE[3:], "message_stop")
+        talk.ended("finished")
+        assert first_token_after_s(talk) == 2
+
+
+def test_who_asks_for_the_whole_sees_no_first_token() -> None:
+    with Dialogue(stream=False) as talk:
+        talk.upstream_answers()
+        talk.passes(3)
+        talk.upstream_says(chunk("Hi"), chunk(finish="stop"), usage_chunk(1, 1) + DONE)
+        talk.client_gets_json(200)
+        talk.ended("finished")
+        assert first_token_after_s(talk) is None
+
+
 def test_an_answer_that_comes_in_one_read_has_one() -> None:
     with Dialogue(ANTHROPIC) as talk:
         talk.upstream_answers()
@@ -68,6 +108,7 @@ def test_a_target_that_failed_counts_in() -> None:
         talk.upstream_says(START + OPEN + HI + CLOSE + DELTA + STOP)
         talk.client_gets(*WHOLE, "message_stop")
         assert first_token_after_s(talk) == 4
+        assert talk.outcomes[0].upstream_first_token_after_s == 1, "the second one's own time"
 
 
 def test_of_a_stream_that_breaks_it_is_known() -> None:

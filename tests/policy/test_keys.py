@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ezai.errors import AuthenticationFailed, InvalidRequest
 from ezai.policy.key_format import RANDOM_BYTES, make_key
-from ezai.policy.keys import Credentials, VirtualKey, authenticate, check_name, read_credentials
+from ezai.policy.keys import Credentials, VirtualKey, authenticate, check_no_key, read_credentials
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -123,6 +123,6 @@ def test_a_models_name_that_holds_a_key_is_refused_without_saying_it() -> None:
     key = make_key(bytes(range(RANDOM_BYTES)))
     for model in (key, f"x/{key}", f"{key} "):
         with pytest.raises(InvalidRequest) as refused:
-            check_name(model)
+            check_no_key(model)
         assert key not in str(refused.value)
-    check_name("sk-ezai-like")
+    check_no_key("sk-ezai-like")

@@ -126,6 +126,7 @@ def test_a_head_before_its_upstream_speaks_and_pings(run: Run) -> None:
             ping = await client.until(b"\n\n")
             assert [event["type"] for event in decoded(ping)] == ["ping"]
             assert await client.until(b"\n\n") == ping
+            await running.upstream.until(lambda: bool(running.upstream.peers))
             running.upstream.peers[0].go()
             assert (await client.rest()).removeprefix(ping).endswith(START + OPEN + CLOSE + DELTA + STOP)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ezai.store.key_records import KeyRecord
 
 NOT_ENFORCED = "not enforced yet"
-"""Of budgets and limits on use: they are kept with their key, and nothing looks at them."""
+"""What limits the use of a key is kept with it, and looked at by nothing."""
 
 
 def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,7 +51,7 @@ def _add_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     action.add_argument("--models", type=globs, default=(), metavar="GLOB,...", help="models it may ask for (all)")
     action.add_argument("--expires", type=duration_s, metavar="30d", help="how long it is accepted (for ever)")
     action.add_argument("--budget", type=usd, metavar="USD", help=f"how much may be spent in a period ({NOT_ENFORCED})")
-    action.add_argument("--period", choices=PERIODS, help="the period of the budget (total)")
+    action.add_argument("--period", choices=PERIODS, help=f"of the budget (total; {NOT_ENFORCED})")
     action.add_argument("--rpm", type=int, metavar="N", help=f"requests a minute ({NOT_ENFORCED})")
     action.add_argument("--tpm", type=int, metavar="N", help=f"tokens a minute ({NOT_ENFORCED})")
     action.add_argument("--concurrency", type=int, metavar="N", help=f"requests at a time ({NOT_ENFORCED})")
@@ -96,7 +96,7 @@ def _create(parsed: argparse.Namespace) -> int:
         print("\nIt is shown this once and kept nowhere: put it where its user finds it.")
     if _limits_use(terms):
         told = sys.stderr if parsed.quiet else sys.stdout
-        print("Its budget and limits are kept with it; this version does not enforce them yet.", file=told)
+        print(f"What limits its use is kept with it, and {NOT_ENFORCED}.", file=told)
     return 0
 
 

@@ -52,7 +52,7 @@ class Metrics:
         )
         first_token = Histogram(
             "ezai_time_to_first_token_seconds",
-            "From a request's admission to the first token of its stream.",
+            "From asking an upstream to the first token of its stream.",
             ["upstream"],
             buckets=_SECONDS,
             registry=registry,
@@ -98,8 +98,8 @@ class Metrics:
         if outcome.upstream is None:
             return
         self._duration_of(upstream).observe(outcome.duration_s)
-        if outcome.first_token_after_s is not None:
-            self._first_token_of(upstream).observe(outcome.first_token_after_s)
+        if outcome.upstream_first_token_after_s is not None:
+            self._first_token_of(upstream).observe(outcome.upstream_first_token_after_s)
         if outcome.end is not None:
             usage = outcome.end.usage
             self._count_tokens(upstream, "input", usage.input_tokens)

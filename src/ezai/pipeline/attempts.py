@@ -61,8 +61,8 @@ class Attempt:
         self._intent: AttemptIntent | None = None
         self._tariff: Tariff | None = None
         self._upstream_request_id: str | None = None
-        self._started = ports.clock.now()
-        self._end = min(Deadline(self._started + self.timeouts.total, self.timeouts.total), deadline)
+        self.started = ports.clock.now()
+        self._end = min(Deadline(self.started + self.timeouts.total, self.timeouts.total), deadline)
         self._stopped_at: float | None = None
         self.first_event_after_s: float | None = None
         self._settled = False
@@ -139,7 +139,7 @@ class Attempt:
         except DeadlinePassed:
             raise self._overdue("first_event") from None
         self.relay.listen_again()
-        self.first_event_after_s = self.relay.heard_at - self._started
+        self.first_event_after_s = self.relay.heard_at - self.started
         return first
 
     async def open_unary(self, waiter: Waiter) -> bytes:
@@ -257,7 +257,7 @@ class Attempt:
                 end=end,
                 request_cause=request_cause,
                 first_event_after_s=self.first_event_after_s,
-                duration_s=(self._stopped_at or self._ports.clock.now()) - self._started,
+                duration_s=(self._stopped_at or self._ports.clock.now()) - self.started,
                 upstream_request_id=self._upstream_request_id,
                 price=price,
                 cost_nanousd=None if price is None else cost_nanousd(end.usage, price),

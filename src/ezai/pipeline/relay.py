@@ -29,11 +29,11 @@ class Relay:
         "_decoder",
         "_exchange",
         "_fault",
-        "_feed_plain",
         "_held",
         "_hung_up",
         "_now",
         "_push",
+        "_short_way",
         "first_token_at",
         "handed_on_at",
         "heard_at",
@@ -47,7 +47,7 @@ class Relay:
         self._exchange = exchange
         self._decoder = SseDecoder(event_limit_bytes)
         self._fault: RequestError | None = None
-        self._feed_plain: Callable[[bytes, StreamState], bool] | None = None
+        self._short_way: Callable[[bytes, StreamState], bool] | None = None  # not for the first token: it is looked at
         self._held: Events = ()
         self._hung_up = False
         self._push: Push | None = None
@@ -55,7 +55,7 @@ class Relay:
         self.translator = translator
         self.state = StreamState()
         self.first_token_at: float | None = None
-        """When the first content of the answer came; until then every event is looked at."""
+        """When the first content of the answer came."""
         self.heard_at = now()
         """When bytes came last, whatever they held, or were listened for again: the measure of an upstream's life."""
         self.handed_on_at = self.heard_at
@@ -122,7 +122,7 @@ class Relay:
     def _take(self, chunk: bytes) -> bool:
         """The sink that the exchange pours into: returns whether it wants more."""
         self.heard_at = now = self._now()
-        push, feed_plain, decoder = self._push, self._feed_plain, self._decoder
+        push, feed_plain, decoder = self._push, self._short_way, self._decoder
         if (
             push is None
             or feed_plain is None
@@ -176,7 +176,7 @@ class Relay:
     def _look_for_token(self, batch: Events) -> None:
         if any(map(brings_content, batch)):
             self.first_token_at = self.heard_at
-            self._feed_plain = self.translator.feed_plain
+            self._short_way = self.translator.feed_plain
 
     def _close(self, broken: UpstreamTruncated) -> None:
         """The body ended, cleanly or not. That is the end of the stream only if the stream had told it.
@@ -193,8 +193,6 @@ class Relay:
         else:
             if not self.over:
                 self._fault = broken
-        if self.first_token_at is None:
-            self._look_for_token(batch)
         self._held = batch
 
 

@@ -236,17 +236,19 @@ class Stream:
             upstream=attempt.upstream.name if attempt else None,
             upstream_model=attempt.upstream_model if attempt else None,
             attempts=self._dispatch.attempts,
-            first_token_after_s=self._first_token_after_s(),
+            first_token_after_s=self._first_token_after_s(self._began),
+            upstream_first_token_after_s=self._first_token_after_s(attempt.started) if attempt else None,
             end=self.end,
             tries=tuple(self._dispatch.tries),
         )
         for observer in self._ports.observers:
             observer.ended(outcome)
 
-    def _first_token_after_s(self) -> float | None:
-        if self._relay is None or self._relay.first_token_at is None:
+    def _first_token_after_s(self, began: float) -> float | None:
+        """Of a stream: a client that asked for the whole sees no token before the last."""
+        if not self._request.message.streamed or self._relay is None or self._relay.first_token_at is None:
             return None
-        return self._relay.first_token_at - self._began
+        return self._relay.first_token_at - began
 
     def _described(self) -> list[tuple[bytes, bytes]]:
         """Who answers, as extra headers."""

@@ -67,7 +67,7 @@ def authenticate(credentials: Credentials, found: Sequence[VirtualKey], *, open_
     return found[0]
 
 
-def check_name(model: str) -> None:
+def check_no_key(model: str) -> None:
     """Raise `InvalidRequest` for a model's name that holds a key: it would be logged, recorded and sent upstream."""
     if KEY_PATTERN.search(model):
         raise InvalidRequest("model: it holds a key of this gateway; send it in x-api-key, and a model's name here.")

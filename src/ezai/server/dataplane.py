@@ -19,7 +19,7 @@ from ezai.pipeline.driver import Attended, StreamRegistry, run_plain
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.stream import JSON
 from ezai.pipeline.waiting import Interrupted
-from ezai.policy.keys import VirtualKey, authenticate, check_name, read_credentials
+from ezai.policy.keys import VirtualKey, authenticate, check_no_key, read_credentials
 from ezai.policy.openness import check_content_type, check_host
 from ezai.policy.versions import check_version
 from ezai.ports import Headers, Outcome, Ports
@@ -109,7 +109,7 @@ class DataPlane:
         except Exception as error:
             logger.error("request %s: a defect of the gateway", exchange.request_id, exc_info=error)
             if exchange.answering:
-                raise  # the server cuts the connection: nothing looks finished
+                raise  # the server cuts the connection: no stream looks finished, by its framing or by its end
             await self._refuse(exchange, InternalError("The gateway failed on this request; its log has the details."))
 
     async def _refuse(self, exchange: Exchange, error: RequestError, *extra: tuple[bytes, bytes]) -> None:
@@ -187,7 +187,7 @@ class DataPlane:
             message = MessagesRequest(body, await self.ports.offload.run(read_facts, read, body))
         else:
             message = read(body)
-        check_name(message.model)
+        check_no_key(message.model)
         if self._settings.strict_version:
             check_version(exchange.header(b"anthropic-version"), message.facts.names)
         message.beta = wants_beta(exchange.query)

@@ -291,10 +291,10 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._serving = cycle
-        line = DirectLine
+        framing = DirectLine
         if cycle.scope["http_version"] == "1.0":
-            line, app = UnframedLine, until_close(cycle, app)
-        self._line = cycle.scope["state"][DIRECT_LINE] = line(self.transport, self.flow)
+            framing, app = UnframedLine, until_close(cycle, app)
+        self._line = cycle.scope["state"][DIRECT_LINE] = framing(self.transport, self.flow)
         cycle.transport = self._line  # type: ignore[assignment]  # what a cycle uses of it
         super()._start_asgi_task(cycle, app)
 

@@ -18,29 +18,26 @@ class UnframedLine(DirectLine):
     __slots__ = ()
 
     def push(self, body: bytes) -> bool:
-        """Write bytes of an answer that lasts until the connection closes; returns as `DirectLine.push` does."""
+        """Write bytes of an answer that lasts until the connection closes; returns as `DirectLine.push` does.
+
+        Repeated and not asked of a method, since that is the path of every event.
+        """
         if not self._transport.is_closing():
             self._transport.write(body)
         return not self._flow.write_paused
 
 
 def until_close(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3Application:
-    """The application for this one request of HTTP/1.0, whose answers without a length are not framed.
+    """The application for this one request of HTTP/1.0, whose answer is not framed.
 
     Its `Expect` is taken no notice of, since a 100 would be taken for the answer (RFC 9110 section 10.1.1).
     """
     cycle.waiting_for_100_continue = False
+    cycle.chunked_encoding = False
 
     async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        is_unframed = False
-
         async def unframed(message: ASGISendEvent) -> None:
-            nonlocal is_unframed
-            if message["type"] == "http.response.start":
-                is_unframed = all(name != b"content-length" for name, _ in message.get("headers", ()))
-                if is_unframed:
-                    cycle.chunked_encoding = False
-            elif is_unframed and message["type"] == "http.response.body":
+            if message["type"] == "http.response.body":
                 # uvicorn holds what is not chunked to a length: to that of each piece, then.
                 cycle.expected_content_length = len(message.get("body", b""))
             await send(message)

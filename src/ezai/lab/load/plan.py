@@ -16,9 +16,10 @@ WireName = Literal["anthropic", "openai"]
 _RESOURCES: dict[WireName, str] = {"anthropic": "messages", "openai": "chat/completions"}
 _PORTS = {"http": 80, "https": 443}
 
-LEAST_BUFFER_BYTES = 4096
 BUFFERED_S = 0.1
-"""What a client that reads at a rate has room for ahead of it."""
+"""A client that reads at a rate has room for what it reads in this time, so that the server feels it soon."""
+LEAST_BUFFER_BYTES = 4096
+"""But never less room than this, which holds the packets of a few events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

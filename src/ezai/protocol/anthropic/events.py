@@ -124,7 +124,7 @@ def read_event(frame: bytes) -> MessagesEvent:
 
 
 def brings_content(event: MessagesEvent) -> bool:
-    """Whether it is a delta with something of the answer in it, as the first token is."""
+    """Whether it is a delta with text, thinking or a tool's input in it, as the first token is."""
     delta = event.fields.delta if event.kind == BLOCK_DELTA else None
     return delta is not None and bool(delta.text or delta.thinking or delta.partial_json)
 
