@@ -277,7 +277,11 @@ def test_counting_is_forwarded() -> None:
     run(test())
 
 
-ERROR = {"type": "error", "error": {"type": "overloaded_error", "message": "Busy", "extra": 1}, "request_id": "req_u"}
+ERROR: dict[str, Any] = {
+    "type": "error",
+    "error": {"type": "overloaded_error", "message": "Busy", "extra": 1},
+    "request_id": "req_u",
+}
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -290,7 +294,28 @@ def test_item_67_a_refusal_is_a_status_and_keeps_its_body(status: str, stream: b
             response = await running.post(stream=stream)
             holds_the_error_shape(response)
             assert response.status_code == int(status[:3])
-            assert response.json()["error"] == ERROR["error"]
+            assert response.json()["error"] == {**ERROR["error"], "details": {"error_code": "upstream_error"}}
+
+    run(test())
+
+
+DETAILS: dict[str, tuple[object, object]] = {
+    "none": (None, {"error_code": "upstream_error"}),
+    "its own code": ({"error_code": "tool_name_conflict", "x": [1]}, {"error_code": "tool_name_conflict", "x": [1]}),
+    "no code": ({"x": [1]}, {"x": [1], "error_code": "upstream_error"}),
+    "no object": ("text", "text"),
+    "a list": ([], []),
+}
+
+
+@pytest.mark.parametrize(("details", "told"), DETAILS.values(), ids=DETAILS)
+def test_item_67_a_refusal_tells_the_cause_beside_its_own_details(details: object, told: object) -> None:
+    """An SDK looks first at the upstream's code for its class of error, so that one stays."""
+
+    async def test() -> None:
+        error = {**ERROR, "error": {**ERROR["error"], "details": details}}
+        async with gateway(as_json(error, "400 Bad Request"), options=anthropic()) as running:
+            assert (await running.post()).json()["error"] == {**error["error"], "details": told}
 
     run(test())
 

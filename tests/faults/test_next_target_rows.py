@@ -14,7 +14,7 @@ from ezai.lab.mock import Accept, Behaviour, Ended, behaviour, black_hole, close
 from ezai.protocol.anthropic.events import MESSAGE_START
 from tests.faults.rows import FINISHED, LEFT, WIRES, Row, Rows, Told
 from tests.faults.test_upstream_ending_rows import SECOND_TOKEN, WHOLE_AT, breaks_off
-from tests.faults.test_upstream_opening_rows import is_502, is_504
+from tests.faults.test_upstream_opening_rows import is_502, is_504, until_content
 from tests.raw_client import LEAVES
 
 SHORT_S = 0.1
@@ -119,18 +119,12 @@ def test_u03_u04_silence_before_the_first_event(
 ) -> None:
     async def test(row: Row) -> None:
         told = await row.ask(silence, stream=stream)
-        if whole:
-            is_504(told, "total")
-            row.ends(TIMEOUT)
-            is_its_own(row)
-        else:
-            await is_answered_by_next(row, told, TIMEOUT)
-            assert row.record.ended is Ended.PEER_CLOSED, "it was let go before the next one was asked"
+        await is_answered_by_next(row, told, TIMEOUT)
+        assert row.record.ended is Ended.PEER_CLOSED, "it was let go before the next one was asked"
         assert len(row.mock.journal.requests) == 1
 
-    whole = rows.wire == "anthropic" and not stream  # it comes all at once: only its whole time is watched
-    phases = {"total" if whole else phase: SHORT_S}
-    rows.play(test, next_wire=next_wire, max_retries=2, timeouts=TimeoutsConfig(**phases))
+    short = until_content(rows, phase, stream)
+    rows.play(test, next_wire=next_wire, max_retries=2, timeouts=TimeoutsConfig(**short))
 
 
 @pytest.mark.parametrize(("silence", "phase"), SILENCES)
@@ -160,13 +154,13 @@ def test_u05_a_stream_that_stalls_is_nobody_elses(rows: Rows, other_wire: str) -
     rows.play(test, next_wire=other_wire, timeouts=TimeoutsConfig(idle=SHORT_S))
 
 
-@pytest.mark.parametrize("wire", ["openai"])
 def test_u05_of_a_unary_answer_nothing_was_told(rows: Rows, next_wire: str) -> None:
     async def test(row: Row) -> None:
-        told = await row.ask("tokens=3,stall_after=3", stream=False)
+        told = await row.ask(f"tokens=3,{'stall_in=1' if row.is_tap else 'stall_after=3'}", stream=False)
         assert told.text == NEXT_TEXT
         row.ends(FINISHED, after=["upstream_stalled"])
-        assert (await row.attempts())[0]["output_tokens"] == 2, "what it used is recorded"
+        if not row.is_tap:
+            assert (await row.attempts())[0]["output_tokens"] == 2, "what it used is recorded"
 
     rows.play(test, next_wire=next_wire, timeouts=TimeoutsConfig(idle=SHORT_S))
 

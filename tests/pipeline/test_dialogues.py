@@ -161,7 +161,8 @@ def test_anthropic_refusal_passes_with_our_request_id() -> None:
         talk.upstream_says(body)
         talk.upstream_ends()
         assert talk.status() == 400
-        talk.client_gets_bytes(body.replace(b"req_u", b"req_1"))
+        told = body.replace(b"req_u", b"req_1")
+        talk.client_gets_bytes(told.replace(b"[1, 2]", b'[1, 2],"details":{"error_code":"upstream_error"}'))
         talk.ended("upstream_error")
 
 

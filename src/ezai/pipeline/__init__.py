@@ -4,6 +4,7 @@ request.py   a request as the walk takes it
 stream.py    open_stream: the walk, readable top to bottom
 dispatch.py  the targets of a route asked in turn, until one answers
 attempts.py  one upstream asked once: opening it, its phases, its settlement
+coming_body.py  an answer that is no stream, while it comes
 client.py    the side that asked, and the head that it is sent
 early.py     an answer that begins before its upstream has spoken
 relay.py     an upstream's bytes as checked events

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from ezai.errors import Overloaded, RequestError, UpstreamError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
+from ezai.pipeline.coming_body import ComingBody
 from ezai.pipeline.relay import Relay
 from ezai.pipeline.request import GatewayRequest
 from ezai.pipeline.waiting import DeadlinePassed, Waiter
@@ -145,14 +146,15 @@ class Attempt:
     async def open_unary(self, waiter: Waiter) -> bytes:
         """Ask an upstream of the client's dialect for a whole answer, and return its body, byte for byte."""
         asked = await self._asked(self._translator.request, waiter)
-        exchange = await self._ask(asked, waiter, "total")
-        return await self._body(exchange, waiter, "total", MAX_UNARY_BODY_BYTES)
+        # Most say nothing before the answer is complete: of the head they take the time of both phases before content.
+        exchange = await self._ask(asked, waiter, "response_headers", "first_event")
+        return await self._body(exchange, waiter, MAX_UNARY_BODY_BYTES, begins_within="first_event")
 
     async def count(self, waiter: Waiter) -> bytes:
         """Ask for the number of input tokens, and return the body of the answer."""
         asked = await self._asked(self._translator.count_request, waiter)
         exchange = await self._ask(asked, waiter, "response_headers")
-        return await self._body(exchange, waiter, "idle", MAX_ERROR_BODY_BYTES)
+        return await self._body(exchange, waiter, MAX_ERROR_BODY_BYTES)
 
     async def estimate(self, waiter: Waiter) -> int:
         """About how many input tokens the request has; the upstream is not asked."""
@@ -165,11 +167,11 @@ class Attempt:
             return await waiter.wait(self._ports.offload.run(make, message))
         return make(message)
 
-    async def _ask(self, request: UpstreamRequest, waiter: Waiter, phase: str) -> Exchange:
+    async def _ask(self, request: UpstreamRequest, waiter: Waiter, *phases: str) -> Exchange:
         try:
-            exchange = await waiter.wait(self.upstream.open(request, self.timeouts), until=self._deadline(phase))
+            exchange = await waiter.wait(self.upstream.open(request, self.timeouts), until=self._deadline(*phases))
         except DeadlinePassed:
-            raise self._overdue(phase) from None
+            raise self._overdue(*phases) from None
         self._exchange = exchange
         self._upstream_request_id = _request_id(exchange.headers, self.upstream.facts.credentials)
         if exchange.status != 200:
@@ -179,29 +181,43 @@ class Attempt:
     async def _refusal(self, exchange: Exchange, waiter: Waiter) -> RequestError:
         if not 400 <= exchange.status < 600:
             return UpstreamMalformed(f"The upstream answered with status {exchange.status}.")
-        body = await self._body(exchange, waiter, "idle", MAX_ERROR_BODY_BYTES)
+        body = await self._body(exchange, waiter, MAX_ERROR_BODY_BYTES)
         return self._translator.refusal(exchange.status, exchange.headers, body, self._request.message.model)
 
     async def _no_stream(self, exchange: Exchange, waiter: Waiter) -> RequestError:
         """A 200 that is no stream: servers exist that tell an error so, whose sentence is what the client needs."""
         problem = UpstreamMalformed("The upstream answered a request for a stream with something else.")
         try:
-            body = await self._body(exchange, waiter, "idle", MAX_ERROR_BODY_BYTES)
+            body = await self._body(exchange, waiter, MAX_ERROR_BODY_BYTES)
         except UpstreamError:
             return problem
+        return self.error_told_in(body) or problem
+
+    def error_told_in(self, body: bytes) -> RequestError | None:
+        """The upstream's error that came under a 200; None where the body tells none."""
         error = read_error(body)
         if error is None:
-            return problem
+            return None
         status = status_named(error)
         if status == 500:  # it told none of its own (row U18)
             status = 502
-        return self._translator.refusal(status, exchange.headers, body, self._request.message.model)
+        return self._translator.refusal(status, self.answered_headers, body, self._request.message.model)
 
-    async def _body(self, exchange: Exchange, waiter: Waiter, phase: str, limit_bytes: int) -> bytes:
-        try:
-            return await waiter.wait(_collect(exchange, limit_bytes), until=self._deadline(phase))
-        except DeadlinePassed:
-            raise self._overdue(phase) from None
+    async def _body(
+        self, exchange: Exchange, waiter: Waiter, limit_bytes: int, *, begins_within: str = "idle"
+    ) -> bytes:
+        """The whole body. Once it has begun a silence that lasts for `idle` is noticed, after twice of it at most."""
+        body, phase = ComingBody(exchange, limit_bytes), begins_within
+        while not body.is_whole:
+            size = body.size
+            reading = body.read_all() if size or phase == "idle" else body.read_some()
+            try:
+                await waiter.wait(reading, until=self._deadline(phase))
+            except DeadlinePassed:
+                if body.size == size or self._ports.clock.now() >= self._end.at:
+                    raise self._overdue(phase) from None
+            phase = "idle"
+        return body.taken()
 
     # Phases of a running stream.
 
@@ -230,15 +246,18 @@ class Attempt:
         if now >= self.relay.heard_at + self.timeouts.idle:
             raise UpstreamStalled("idle", self.timeouts.idle)
 
-    def _deadline(self, phase: str) -> float:
-        limit_s: float = getattr(self.timeouts, phase)
-        return min(self._ports.clock.now() + limit_s, self._end.at)
+    def _deadline(self, *phases: str) -> float:
+        return min(self._ports.clock.now() + self._limit_s(phases), self._end.at)
 
-    def _overdue(self, phase: str) -> UpstreamTimeout:
-        """The error of a phase that ran out, or of the total time if that was the nearer end."""
-        if phase == "total" or self._ports.clock.now() >= self._end.at:
+    def _limit_s(self, phases: Sequence[str]) -> float:
+        return float(sum(getattr(self.timeouts, phase) for phase in phases))
+
+    def _overdue(self, *phases: str) -> UpstreamTimeout:
+        """The error of phases that ran out, or of the total time if that was the nearer end."""
+        if self._ports.clock.now() >= self._end.at:
             return UpstreamTimeout("total", self._end.limit_s)
-        return UpstreamTimeout(phase, getattr(self.timeouts, phase))
+        kind = UpstreamStalled if phases == ("idle",) else UpstreamTimeout
+        return kind(" + ".join(phases), self._limit_s(phases))
 
     # Ending.
 
@@ -309,15 +328,3 @@ def _request_id(headers: Headers, credentials: Sequence[str]) -> str | None:
     for _, value in fields_without(told, credentials):
         return value.decode("latin-1")
     return None
-
-
-async def _collect(exchange: Exchange, limit_bytes: int) -> bytes:
-    """The whole body; one larger than the limit is an `UpstreamMalformed`."""
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in exchange.chunks():
-        size += len(chunk)
-        if size > limit_bytes:
-            raise UpstreamMalformed(f"The upstream's answer is larger than {limit_bytes} bytes.")
-        parts.append(chunk)
-    return b"".join(parts)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ezai.errors import UpstreamMalformed
 from ezai.pipeline import ending
 from ezai.pipeline.attempts import Attempt
 from ezai.pipeline.relay import Relay
@@ -32,7 +33,10 @@ async def ask_whole(attempt: Attempt, waiter: Waiter) -> WholeAnswer:
 async def _tapped(attempt: Attempt, waiter: Waiter) -> WholeAnswer:
     """That of an upstream of the client's dialect is its body, byte for byte."""
     body = await attempt.open_unary(waiter)
-    told = read_answer(body)
+    try:
+        told = read_answer(body)
+    except UpstreamMalformed as problem:
+        raise attempt.error_told_in(body) or problem from None
     return WholeAnswer(body, End(Cause.FINISHED, told.usage, told.usage_source, told.stop_reason))
 
 

@@ -13,6 +13,8 @@ from ezai.protocol.sse import encode_frame
 from ezai.protocol.usage import Usage, is_count
 
 _encode = msgspec.json.Encoder().encode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_NULL = msgspec.Raw(b"null")
 
 
 def blank_message(message_id: str, model: str, usage: Usage) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def read_answer(body: bytes) -> ReadAnswer:
 def error_body(error: RequestError, request_id: str) -> bytes:
     """The JSON of an error answer; `request_id` equals the `request-id` header."""
     if isinstance(error, UpstreamRefused) and error.body is not None:
-        return _with_request_id(error.body, request_id)
+        return _own_words(error.body, error.error_code, request_id)
     return _encode(_error_value(error, request_id))
 
 
@@ -112,8 +114,18 @@ def _error_value(error: RequestError, request_id: str) -> dict[str, Any]:
     }
 
 
-def _with_request_id(body: bytes, request_id: str) -> bytes:
-    """An upstream's own error body with our request id in the place of its own; every other value stays as it is."""
-    members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+def _own_words(body: bytes, code: str, request_id: str) -> bytes:
+    """An upstream's own error body with our request id in the place of its own, and our code where it tells none.
+
+    Every other value stays as it is.
+    """
+    members = _members(body)
+    error = _members(members["error"])
+    details = error.get("details", _NULL)
+    if bytes(details)[:1] in b"n{":  # null, or an object; of whatever else it may be, nothing is known
+        told = _members(details) if details != _NULL else {}
+        told.setdefault("error_code", msgspec.Raw(_encode(code)))
+        error["details"] = msgspec.Raw(_encode(told))
+    members["error"] = msgspec.Raw(_encode(error))
     members["request_id"] = msgspec.Raw(_encode(request_id))
     return _encode(members)
