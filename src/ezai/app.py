@@ -27,7 +27,7 @@ from ezai.policy.routing import Route, Target, find_route
 from ezai.ports import KeyStore, Ledger, Ports, Timeouts
 from ezai.server.cors import Cors
 from ezai.server.dataplane import DataPlane, DataPlaneSettings
-from ezai.server.edge import EdgeSettings
+from ezai.server.edge_settings import EdgeSettings
 from ezai.server.models import ListedModel
 from ezai.server.tls import load_tls
 from ezai.store.prices import LibraryPrices, PricedUpstream
@@ -168,6 +168,8 @@ def _edge(config: Config, ports: Ports) -> EdgeSettings:
         reader_stall_s=config.limits.reader_stall,
         http2=server.http2,
         tls=tls,
+        rest_bytes=2 * config.limits.body_mib * MIB,  # so that also who sent somewhat too much can read that it was
+        observers=ports.observers,
     )
 
 

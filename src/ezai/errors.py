@@ -225,7 +225,10 @@ class UpstreamError(RequestError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection could be made: nothing was sent, so asking again is safe."""
+    """No connection could be made: nothing was sent, so asking again is safe.
+
+    `should_retry` is False where it is also in vain: the certificate is not accepted, or the proxy refuses.
+    """
 
     code = "upstream_unreachable"
 
@@ -255,12 +258,18 @@ class UpstreamTruncated(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """A phase of the exchange ran out of time; `phase` names it as in the configuration."""
+    """A phase of the exchange ran out of time; `phase` names it as in the configuration.
+
+    `proxied` is for the phase `connect`: there is a proxy on the way, which may be what did not answer.
+    """
 
     status, wire_type, code = 504, "timeout_error", "upstream_timeout"
 
-    def __init__(self, phase: str, limit_s: float) -> None:
-        super().__init__(f"The upstream took longer than {limit_s:g} s (timeouts.{phase}).")
+    def __init__(self, phase: str, limit_s: float, *, proxied: bool = False) -> None:
+        what = "took longer than"
+        if phase == "connect":
+            what = f"could not be reached{' through its proxy' if proxied else ''} within"
+        super().__init__(f"The upstream {what} {limit_s:g} s (timeouts.{phase}).")
         self.phase = phase
         self.limit_s = limit_s
 

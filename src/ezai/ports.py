@@ -247,7 +247,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """How one request ended, for those who watch: what the client was told, and what it took.
 
     `cause` is that of the ledger and of `error.details.error_code`. A request that was refused before it was admitted
-    has no route and no upstream, and no model where its body was not read.
+    has no route and no upstream, and no model where its body was not read. Neither that nor a count of tokens has an
+    `end` or `tries`.
     """
 
     request_id: str

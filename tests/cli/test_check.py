@@ -32,7 +32,7 @@ from ezai.config import (
     TimeoutsConfig,
     UpstreamConfig,
 )
-from ezai.lab.mock import closed_port, mock_upstream
+from ezai.lab.mock import black_hole, closed_port, mock_upstream
 from ezai.server.binding import bind
 from ezai.store.root_secret import FILE_NAME, load_root_secret
 from ezai.supervise.files import wanted_files
@@ -256,6 +256,16 @@ def test_an_upstream_that_is_silent_is_trouble(monkeypatch: pytest.MonkeyPatch) 
     finding, _ = asked_of_a_mock("tokens=3,stall_after=0", anthropic, to("a"))
     assert finding.state is State.TROUBLE
     assert "took longer than 0.01 s" in finding.found
+
+
+def test_an_upstream_that_is_not_reached_in_time_is_not_called_slow() -> None:
+    with black_hole() as nobody:
+        (finding,) = asked(anthropic(nobody, timeouts=TimeoutsConfig(connect=0.05)), routes=[to("a")])
+    assert finding.state is State.TROUBLE
+    assert finding.found == "The upstream could not be reached within 0.05 s (timeouts.connect)."
+    assert "network" in finding.advice
+    assert "proxy" in finding.advice
+    assert "overloaded" not in finding.advice
 
 
 @pytest.mark.parametrize(("make", "name"), [(anthropic, "a"), (openai, "o")])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ezai.errors import ConfigurationError, SetupError
@@ -127,12 +128,14 @@ def test_the_usage_says_which_limits_are_not_enforced(ezai: Commands) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--budget", "-1"], "budget: has to be above zero"),
+        (["--budget", "-1"], "--budget: has to be above zero"),
         (["--budget", "0"], "budget: has to be above zero"),
-        (["--period", "day"], "period: is of a budget; give one."),
-        (["--rpm", "0"], "requests_per_minute: "),
-        (["--models", "a,,b"], "models: '' is no glob"),
-        (["--name", "a\tb"], "name: has control characters"),
+        (["--period", "day"], "--period: is of a budget; give one."),
+        (["--rpm", "0"], "--rpm: has to be above zero"),
+        (["--tpm", "0"], "--tpm: has to be above zero"),
+        (["--concurrency", "-1"], "--concurrency: has to be above zero"),
+        (["--models", "a,,b"], "--models: '' is no glob"),
+        (["--name", "a\tb"], "--name: has control characters"),
     ],
 )
 def test_terms_that_make_no_sense_are_refused_in_one_sentence(ezai: Commands, arguments: list[str], said: str) -> None:
@@ -169,6 +172,64 @@ def test_the_list_says_of_each_whether_it_is_accepted(ezai: Commands) -> None:
     assert "active" in states["first"]
     assert "active, admin" in states["second"]
     assert "revoked" in states["third"]
+
+
+LONG = ("--name", "production-web-app", "--account", "acme-corp", "--models", "claude-haiku-4-5-*,gpt-*")
+
+
+@pytest.mark.parametrize("columns", [120, 80, 60, 30])
+def test_a_terminal_of_any_width_shows_the_whole_key(
+    ezai: Commands, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    key, public_id = created(ezai, *LONG)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", "25")
+    shown = ezai.run("keys", "list")
+    assert f"sk-ezai-{public_id}_...{key[-4:]}" in shown
+    assert "\u2026" not in shown, "nothing is left out"
+
+
+def test_a_pipe_gets_each_key_on_one_line(ezai: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, public_id = created(ezai, *LONG)
+    monkeypatch.setenv("COLUMNS", "40")
+    (line,) = [line for line in ezai.run("keys", "list").splitlines() if public_id in line]
+    for told in ("production-web-app", "acme-corp", "claude-haiku-4-5-*, gpt-*", "active"):
+        assert told in line
+
+
+def test_json_is_for_programs(ezai: Commands) -> None:
+    assert msgspec.json.decode(ezai.run("keys", "list", "--json")) == {"keys": []}
+    key, public_id = created(ezai, *LONG, "--budget", "12.5", "--rpm", "60", "--expires", "1d")
+    _, other_id = created(ezai, "--admin")
+    ezai.run("keys", "revoke", other_id)
+    told, other = msgspec.json.decode(ezai.run("keys", "list", "--json"))["keys"]
+    assert key not in ezai.out
+    assert msgspec.json.decode(ezai.run("keys", "show", public_id, "--json")) == told
+    made_ms = told.pop("created_at_ms")
+    assert told == {
+        "id": public_id,
+        "key": f"sk-ezai-{public_id}_...{key[-4:]}",
+        "state": "active",
+        "name": "production-web-app",
+        "account": "acme-corp",
+        "admin": False,
+        "models": ["claude-haiku-4-5-*", "gpt-*"],
+        "limits": {
+            "enforced": False,
+            "budget_usd": "12.50",
+            "budget_period": "total",
+            "requests_per_minute": 60,
+            "tokens_per_minute": None,
+            "concurrent_requests": None,
+        },
+        "expires_at_ms": made_ms + 86_400_000,
+        "revoked_at_ms": None,
+    }
+    assert (other["id"], other["state"], other["admin"], other["models"]) == (other_id, "revoked", True, [])
+    assert other["revoked_at_ms"] >= other["created_at_ms"]
 
 
 def test_revoking_is_told_and_may_be_repeated(ezai: Commands) -> None:

@@ -32,8 +32,13 @@ def ezai(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     return commands_on(tmp_path, capsys, monkeypatch)
 
 
-def record(ezai: Commands, request_id: str, *, cost: int | None, age_s: float = 0, **fields: Any) -> None:
-    end = End("finished", Usage(1000, 200, 3000, 50, 0), UsageSource.UPSTREAM)
+USED = End("finished", Usage(1000, 200, 3000, 50, 0), UsageSource.UPSTREAM)
+REFUSED = End("upstream_error", Usage(), UsageSource.NONE)
+
+
+def record(
+    ezai: Commands, request_id: str, *, cost: int | None, age_s: float = 0, end: End = USED, **fields: Any
+) -> None:
     mine = intent(request_id, **fields)
 
     async def scenario() -> None:
@@ -73,6 +78,33 @@ def test_the_table(ezai: Commands) -> None:
         ["all", "3", "3,000", "9,000", "600", "150", "0.0081 + no price"],
     ]
     assert "2 of 3 attempts are of no known price: not in the cost." in ezai.out
+
+
+def test_an_attempt_that_used_nothing_leaves_the_cost_whole(ezai: Commands) -> None:
+    record(ezai, "req_1", cost=None, end=REFUSED, upstream="busy")
+    record(ezai, "req_2", cost=8_100_000)
+    assert [row[-1] for row in cells(ezai.run("usage", "--by", "upstream"))] == ["USD", "0.0081", "0.00", "0.0081"]
+    assert "no known price" not in ezai.out
+    record(ezai, "req_3", cost=None, requested_model="gpt-4o")
+    record(ezai, "req_4", cost=None, end=REFUSED, requested_model="gpt-4o")
+    rows = {row["model"]: row["cost_usd"] for row in as_json(ezai, "--by", "model")["rows"]}
+    assert rows == {"claude-x": "0.0081", "gpt-4o": None}, "of what gpt-4o used no price is known"
+    ezai.run("usage")
+    assert "1 of 4 attempts is of no known price: not in the cost." in ezai.out
+
+
+def test_days_are_said_to_be_utc(ezai: Commands) -> None:
+    record(ezai, "req_1", cost=1)
+    assert cells(ezai.run("usage", "--by", "day"))[0][0] == "day (UTC)"
+    assert "UTC" in ezai.usage("usage")
+    assert "day" in as_json(ezai, "--by", "day")["rows"][0], "for programs it is called as it is asked for"
+
+
+def test_a_pipe_gets_whole_cells(ezai: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    name = "a-model-of-many-words-" * 5
+    record(ezai, "req_1", cost=1, requested_model=name)
+    assert cells(ezai.run("usage", "--by", "model"))[1][0] == name
 
 
 def test_a_key_is_shown_with_its_name(ezai: Commands) -> None:
@@ -119,6 +151,7 @@ def test_json_is_exact_and_says_what_is_unknown(ezai: Commands) -> None:
             "requests": 1,
             "attempts": 1,
             "open": 0,
+            "used": 1,
             "unpriced": 0,
             "input_tokens": 1000,
             "cache_read_input_tokens": 3000,

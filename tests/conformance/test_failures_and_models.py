@@ -10,6 +10,7 @@ from anthropic import AsyncAnthropic
 from ezai.app import build
 from ezai.config import Config, LimitsConfig, OpenAIUpstream, RouteConfig, TargetConfig, TimeoutsConfig, UpstreamConfig
 from ezai.policy.key_format import RANDOM_BYTES, make_key
+from ezai.protocol.anthropic.requests import LARGE_BYTES
 from ezai.system import SystemClock
 from tests.canary import CLIENT_KEY
 from tests.conformance.gateway import STREAM, Options, gateway, run
@@ -47,6 +48,40 @@ def test_a_key_in_place_of_a_model_goes_nowhere(path: str, caplog: pytest.LogCap
 
     with caplog.at_level("DEBUG"):
         run(test())
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+@pytest.mark.parametrize("characters", [257, LARGE_BYTES])
+def test_a_models_name_that_is_too_long_goes_nowhere(
+    path: str, characters: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with gateway() as running:
+            response = await running.post(path, model="claude-".ljust(characters, "m"))
+            holds_the_error_shape(response)
+            assert response.status_code == 400
+            assert response.json()["error"]["message"].startswith("model: a name has 256 characters at most")
+            assert "mmmm" not in response.text
+            assert not running.upstream.peers
+        assert "mmmm" not in caplog.text
+
+    with caplog.at_level("DEBUG"):
+        run(test())
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_a_member_given_twice_reaches_no_upstream(path: str) -> None:
+    async def test() -> None:
+        async with gateway() as running:
+            messages = b'"messages":[{"role":"user","content":"Hi"}]'
+            body = b'{"model":"claude-dear","model":"claude-cheap","max_tokens":5,' + messages + b"}"
+            response = await running.http.post(path, content=body, headers={"content-type": "application/json"})
+            holds_the_error_shape(response)
+            assert response.status_code == 400
+            assert response.json()["error"]["message"].startswith("model: given twice")
+            assert not running.upstream.peers
+
+    run(test())
 
 
 @pytest.mark.parametrize("stream", [True, False])

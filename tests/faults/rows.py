@@ -274,6 +274,7 @@ async def playing(
     limits: LimitsConfig | None = None,
     tls: Tls | None = None,
     ca_file: str = "",
+    proxy: str = "none",
     max_retries: int = 0,
     next_wire: str | None = None,
 ) -> AsyncIterator[Row]:
@@ -285,7 +286,9 @@ async def playing(
     clock = SystemClock(TICK_S)
     folder = database.parent
     async with mock_upstream(*behaviours, tls=tls) as mock, mock_upstream("tokens=2") as second:
-        upstreams = [_upstream("up", wire, at or mock.url, timeouts, ca_file=ca_file, max_retries=max_retries)]
+        upstreams = [
+            _upstream("up", wire, at or mock.url, timeouts, ca_file=ca_file, proxy=proxy, max_retries=max_retries)
+        ]
         if next_wire is not None:
             upstreams.append(_upstream("next", next_wire, second.url, timeouts))
         config = Config(
@@ -313,10 +316,8 @@ async def playing(
 
 def _upstream(name: str, wire: str, url: str, timeouts: TimeoutsConfig | None, **options: Any) -> UpstreamConfig:
     kind = AnthropicUpstream if wire == "anthropic" else OpenAIUpstream
-    given = {"max_retries": 0, **options}
-    return kind(
-        name=name, base_url=url, api_key=UPSTREAM_KEY, proxy="none", timeouts=timeouts or TimeoutsConfig(), **given
-    )
+    given = {"proxy": "none", "max_retries": 0, **options}
+    return kind(name=name, base_url=url, api_key=UPSTREAM_KEY, timeouts=timeouts or TimeoutsConfig(), **given)
 
 
 class Rows:

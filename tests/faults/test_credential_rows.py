@@ -112,7 +112,7 @@ def test_of_a_body_that_is_none_at_most_the_error_is_quoted(body: str, rows: Row
     async def test(row: Row) -> None:
         told = await row.ask(behaviour(f"body={body}", error_message=ECHO), stream=stream)
         assert told.status == 502
-        row.ends("upstream_error" if body == "error" and (stream or not row.is_tap) else "upstream_malformed")
+        row.ends("upstream_error" if body == "error" else "upstream_malformed")
 
     rows.play(test)
 

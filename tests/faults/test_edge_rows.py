@@ -378,7 +378,7 @@ def test_c11_pipelined_requests_are_answered_in_order() -> None:
 # C12: header injection.
 
 
-@pytest.mark.parametrize("text", ["a\r\nx-injected: 1", "a\nb", "a\x00b", "é\u2028", "\ud7ff" * 9, "x" * 5000])
+@pytest.mark.parametrize("text", ["a\r\nx-injected: 1", "a\nb", "a\x00b", "é\u2028", "\ud7ff" * 9, "x" * 240])
 def test_c12_a_models_name_injects_no_header(text: str) -> None:
     async def test() -> None:
         async with gateway(hello(), options=Options()) as running:

@@ -14,6 +14,8 @@ from ezai.ports import Outcome, TargetReport
 from ezai.protocol.end import End, UsageSource
 from ezai.protocol.usage import Usage
 
+FINISHED = End("finished", Usage(), UsageSource.UPSTREAM)
+
 
 def lines(metrics: Metrics) -> list[str]:
     return metrics.render().decode().splitlines()
@@ -36,10 +38,19 @@ def test_attempts_are_counted_by_upstream_and_cause() -> None:
 def test_every_request_is_counted_once_however_many_there_were_and_however_often_somebody_asks(ended: int) -> None:
     metrics = Metrics(lambda: 0)
     for _ in range(ended):
-        metrics.ended(Outcome("req_1", 200, "finished", 1.0, upstream="far", tries=(("far", "finished"),)))
+        metrics.ended(Outcome("req_1", 200, "finished", 1.0, upstream="far", end=FINISHED))
     for _ in range(2):
         told = [line for line in lines(metrics) if line.startswith("ezai_request_duration_seconds_count")]
         assert told == [f'ezai_request_duration_seconds_count{{upstream="far"}} {ended}.0']
+
+
+def test_a_count_of_tokens_is_a_request_and_no_answer() -> None:
+    metrics = Metrics(lambda: 0)
+    metrics.ended(Outcome("req_1", 200, "finished", 0.1, upstream="far", attempts=1))
+    told = lines(metrics)
+    assert 'ezai_requests_total{cause="finished",status="200",upstream="far"} 1.0' in told
+    for family in ("ezai_attempts_total", "ezai_request_duration_seconds", "ezai_tokens_total"):
+        assert not [line for line in told if line.startswith(f"{family}") and 'upstream="far"' in line]
 
 
 def test_an_outcome_that_holds_an_error_is_not_kept() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ezai.errors import PermissionDenied
-from ezai.policy.keys import VirtualKey, check_model
+from ezai.policy.keys import VirtualKey, check_model, may_ask_for
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from ezai.policy.keys import VirtualKey, check_model
 )
 def test_globs(globs: tuple[str, ...], model: str, allowed: bool) -> None:
     key = VirtualKey("ab12cd34", models=globs)
+    assert may_ask_for(key, model) is allowed
     if allowed:
         check_model(key, model)
     else:
@@ -33,3 +34,4 @@ def test_globs(globs: tuple[str, ...], model: str, allowed: bool) -> None:
 
 def test_an_open_gateway_limits_no_model() -> None:
     check_model(None, "anything")
+    assert may_ask_for(None, "anything")

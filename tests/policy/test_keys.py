@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ezai.errors import AuthenticationFailed, InvalidRequest
 from ezai.policy.key_format import RANDOM_BYTES, make_key
-from ezai.policy.keys import Credentials, VirtualKey, authenticate, check_no_key, read_credentials
+from ezai.policy.keys import MAX_MODEL_CHARACTERS, Credentials, VirtualKey, authenticate, check_name, read_credentials
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -123,6 +123,14 @@ def test_a_models_name_that_holds_a_key_is_refused_without_saying_it() -> None:
     key = make_key(bytes(range(RANDOM_BYTES)))
     for model in (key, f"x/{key}", f"{key} "):
         with pytest.raises(InvalidRequest) as refused:
-            check_no_key(model)
+            check_name(model)
         assert key not in str(refused.value)
-    check_no_key("sk-ezai-like")
+    check_name("sk-ezai-like")
+
+
+def test_a_models_name_that_is_too_long_is_refused_by_the_limit_without_saying_it() -> None:
+    for letter in ("m", "é"):
+        check_name(letter * MAX_MODEL_CHARACTERS)
+        with pytest.raises(InvalidRequest, match="^model: .* 256 characters at most, got 257") as refused:
+            check_name(letter * (MAX_MODEL_CHARACTERS + 1))
+        assert letter * 10 not in str(refused.value)

@@ -54,6 +54,7 @@ def refused(
     ("error", "verdict"),
     [
         (UpstreamUnreachable("refused, unreachable, or TLS"), SAME_OR_NEXT),
+        (UpstreamUnreachable("its certificate, or a proxy that refuses", should_retry=False), NEXT),
         (UpstreamStarting("The embedded model is being started."), SAME_OR_NEXT),
         (UpstreamTimeout("connect", 5), NEXT),
         (UpstreamTimeout("response_headers", 300), NEXT),
@@ -227,6 +228,6 @@ def test_contract_6_the_same_target_again_only_on_429_503_529_unless_it_says_so(
 
 def test_the_table_has_a_row_for_each_kind_of_answer() -> None:
     rows = [line for line in (verdicts.__doc__ or "").splitlines() if line.startswith("| ")]
-    assert len(rows) == 1 + 13
+    assert len(rows) == 1 + 14
     for said in ("429", "503, 529", "401, 402, 403", "408", "content", "silence", "TLS"):
         assert sum(said in row for row in rows) == 1, said

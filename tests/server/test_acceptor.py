@@ -13,7 +13,7 @@ import pytest
 
 from ezai.server.acceptor import Acceptor, Place
 from ezai.server.binding import bind
-from ezai.server.edge import KEEP_ALIVE_S, SHORT_KEEP_ALIVE_S
+from ezai.server.edge_settings import KEEP_ALIVE_S, SHORT_KEEP_ALIVE_S
 from tests.raw_client import RawClient, raw_client
 from tests.server.http2.client import http2_client
 from tests.server.test_edge import LOOPS, Run, get, in_loop

@@ -21,7 +21,7 @@ class Transport(FakeTransport):
 def line() -> tuple[DirectLine, Transport, FlowControl]:
     transport = Transport()
     flow = FlowControl(transport)
-    return DirectLine(transport, flow), transport, flow
+    return DirectLine(transport, flow, transport.close), transport, flow
 
 
 def test_a_push_is_one_chunk_in_one_write() -> None:

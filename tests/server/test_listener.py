@@ -19,7 +19,7 @@ from ezai.models.reference import LocalModel
 from ezai.pipeline.driver import StreamRegistry
 from ezai.server import listener as listener_module
 from ezai.server.binding import bind
-from ezai.server.edge import KEEP_ALIVE_S
+from ezai.server.edge_settings import KEEP_ALIVE_S
 from ezai.server.listener import Listener
 from ezai.system import SystemClock
 from ezai.upstreams.embedded import EmbeddedEndpoint

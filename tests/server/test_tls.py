@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import socket
@@ -22,7 +23,7 @@ from ezai.errors import SetupError
 from ezai.server.listener import Listener
 from ezai.server.tls import load_tls
 from tests.conformance.gateway import Options, Running, gateway, hello
-from tests.raw_client import RawClient, raw_client
+from tests.raw_client import RawClient, head, raw_client
 from tests.server.certificates import NAME, Certificates
 from tests.server.http2.client import LEAVES, Http2Client
 from tests.server.test_edge import LOOPS, Run, Settlements, get, in_loop, post, settled
@@ -111,6 +112,28 @@ def test_plain_http_is_not_spoken_on_a_port_with_tls(run: Run, certificates: Cer
             client.send(get("/healthz"))
             assert b"HTTP" not in await client.rest()
             client.transport.abort()
+
+    run(test())
+
+
+def test_who_sends_on_can_still_read_its_last_answer(
+    run: Run, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    """TLS cannot be ended in one direction; the rest is read all the same."""
+
+    async def test() -> None:
+        small = replace(options(certificates), limits=LimitsConfig(body_mib=1))
+        async with gateway(options=small) as running:
+            client = await connected(running, certificates.trusting("http/1.1"), RawClient)
+            client.stop_reading()
+            client.send(head(f"content-length: {2 << 20}"))
+            for _ in range(32):
+                await client.sent(bytes(60_000))
+            client.read_again()
+            answer = await client.answer()
+            assert (answer.status, answer.headers["connection"]) == (413, "close")
+            client.transport.abort()
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
     run(test())
 

@@ -26,9 +26,16 @@ def used(
     return settlement(mine, end=end, cost_nanousd=cost, final=number == 1 or cost is not None)
 
 
+def refused(request_id: str, number: int) -> AttemptSettlement:
+    """An attempt that brought nothing but an error, such as a 429: it used no tokens, and has no price."""
+    end = End("upstream_error", Usage(), UsageSource.NONE)
+    return settlement(intent(request_id, number, upstream="busy"), end=end, cost_nanousd=None, final=False)
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """Two days; three keys, one of them none; one request that took two attempts; one attempt that is open."""
+    """Two days; three keys, one of them none; one request that took three attempts, of which one
+    was refused; one attempt that is open."""
     path = new_database(tmp_path)
     now_s = 0.0
 
@@ -47,6 +54,7 @@ def database(tmp_path: Path) -> Path:
             now_s += DAY_S
             await record(used("req_3", tokens=1000, cost=None, key_id=None, account=""))
             await record(used("req_4", cost=None))
+            await record(refused("req_4", 3))
             await record(used("req_4", 2, cost=50, upstream="second"))
             await ledger.intend(intent("req_5"))
 
@@ -64,19 +72,24 @@ def shown(database: Path, by: Grouping) -> dict[str | None, tuple[int, int, int,
 
 
 def test_by_key(database: Path) -> None:
-    assert shown(database, "key") == {"ab12cd34": (3, 4, 350, 1), "other000": (1, 1, 100, 0), None: (1, 1, 0, 1)}
+    assert shown(database, "key") == {"ab12cd34": (3, 5, 350, 1), "other000": (1, 1, 100, 0), None: (1, 1, 0, 1)}
 
 
 def test_by_account(database: Path) -> None:
-    assert shown(database, "account") == {"acme": (3, 4, 350, 1), None: (2, 2, 100, 1)}
+    assert shown(database, "account") == {"acme": (3, 5, 350, 1), None: (2, 2, 100, 1)}
 
 
 def test_by_model_as_it_was_asked_for(database: Path) -> None:
-    assert shown(database, "model") == {"claude-x": (4, 5, 350, 2), "gpt-4o": (1, 1, 100, 0)}
+    assert shown(database, "model") == {"claude-x": (4, 6, 350, 2), "gpt-4o": (1, 1, 100, 0)}
 
 
 def test_by_upstream_a_request_counts_on_each(database: Path) -> None:
-    assert shown(database, "upstream") == {"main": (5, 5, 400, 2), "second": (1, 1, 50, 0)}
+    assert shown(database, "upstream") == {"main": (5, 5, 400, 2), "second": (1, 1, 50, 0), "busy": (1, 1, 0, 0)}
+
+
+def test_what_used_nothing_costs_nothing_whatever_its_price(database: Path) -> None:
+    rows = {row.group: (row.attempts, row.open, row.used, row.unpriced) for row in report(database, "upstream")}
+    assert rows == {"main": (5, 1, 4, 2), "second": (1, 0, 1, 0), "busy": (1, 0, 0, 0)}
 
 
 def test_by_day_in_order(database: Path) -> None:
@@ -90,7 +103,7 @@ def test_by_day_in_order(database: Path) -> None:
 def test_the_rows_add_up_to_the_whole(database: Path, by: Grouping) -> None:
     with engine.reading(database) as connection:
         whole = total(add_up(connection, by, None), count_requests(connection, None))
-    assert whole == UsageRow(None, "", 5, 6, 1, 2, 1040, 10, 5, 2080, 450)
+    assert whole == UsageRow(None, "", 5, 7, 1, 5, 2, 1040, 10, 5, 2080, 450)
 
 
 def test_the_dearest_comes_first(database: Path) -> None:

@@ -12,6 +12,7 @@ keys.py             ezai keys create | list | show | revoke
 usage.py            ezai usage
 lab.py              ezai mock, ezai bench
 arguments.py        kinds of arguments that several commands take
+tables.py           where tables are printed to
 """
 
 from __future__ import annotations

@@ -26,17 +26,16 @@ def _check(parsed: argparse.Namespace) -> int:
     import asyncio
     import os
 
-    from rich.console import Console
-
     from ezai.cli.check_machine import look_around
     from ezai.cli.check_upstreams import ask_upstreams
     from ezai.cli.findings import State, ok, trouble
+    from ezai.cli.tables import table_console
     from ezai.config import load
     from ezai.errors import ConfigurationError
     from ezai.observe.log import start_logging
     from ezai.supervise.loop import event_loop
 
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = table_console()
     try:
         config = load(parsed.config)
     except ConfigurationError as error:
@@ -60,7 +59,9 @@ def _print(console: Console, findings: Sequence[Finding]) -> None:
     from rich import box
     from rich.table import Table
 
-    table = Table("", "what", "found", "what to do", box=box.SIMPLE)
+    table = Table(box=box.SIMPLE)
+    for name in ("", "what", "found", "what to do"):
+        table.add_column(name, overflow="fold")
     for finding in findings:
         cells = (str(finding.state), finding.subject, finding.found, finding.advice)
         table.add_row(*(cell if cell.isprintable() else repr(cell) for cell in cells), style=_STYLES[finding.state])

@@ -56,6 +56,8 @@ FEW_TOKENS = 16
 """Some models think before they speak, and refuse a smaller number."""
 _ANTHROPIC_VERSION = (b"anthropic-version", b"2023-06-01")
 _CREDENTIAL_STATUSES = {401, 403}
+_UNREACHED = "Check base_url, the network, a firewall, and the proxy if there is one."
+_SLOW = "See whether it is overloaded, or still loads its model."
 
 
 class Choice(NamedTuple):
@@ -230,7 +232,7 @@ def _failure(subject: str, error: RequestError) -> Finding:
             found = f"{error.message} {_reason(error.__cause__)}".strip()
             return trouble(subject, found, "Check base_url, the network, proxy and ca_file.")
         case UpstreamTimeout():
-            return trouble(subject, error.message, "See whether it is overloaded, or still loads its model.")
+            return trouble(subject, error.message, _UNREACHED if error.phase == "connect" else _SLOW)
         case UpstreamRefused(upstream_status=401 | 403 as status):
             return trouble(subject, f"it refuses the credential (status {status})", "Correct api_key, or auth.")
         case UpstreamRefused(upstream_status=402):

@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ezai.cli.arguments import add_config, duration_s, globs, usd
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NOT_ENFORCED = "not enforced yet"
 """What limits the use of a key is kept with it, and looked at by nothing."""
+_OPTIONS = {"requests_per_minute": "rpm", "tokens_per_minute": "tpm", "concurrent_requests": "concurrency"}
+"""The options of terms that are called otherwise here."""
 
 
 def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,6 +39,8 @@ def add_keys(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     revoking.set_defaults(run=_revoke)
     for action in (showing, revoking):
         action.add_argument("id", metavar="ID", help="the eight characters after sk-ezai-")
+    for action in (listing, showing):
+        action.add_argument("--json", action="store_true", help="print JSON")
     for action in (listing, showing, revoking):
         add_config(action)
 
@@ -86,7 +90,8 @@ def _create(parsed: argparse.Namespace) -> int:
             expires_at_ms=None if parsed.expires is None else now_ms + parsed.expires * 1000,
         )
     except ValueError as error:
-        raise SetupError(f"{error}.") from None
+        field, _, problem = str(error).partition(":")
+        raise SetupError(f"--{_OPTIONS.get(field, field)}:{problem}.") from None
     data_dir = load(parsed.config).data_dir
     digests = KeyDigests(load_root_secret(data_dir, os.environ.get("EZAI_ROOT_KEY")))
     with _database(parsed.config, writes=True) as connection:
@@ -101,24 +106,17 @@ def _create(parsed: argparse.Namespace) -> int:
 
 
 def _list(parsed: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.table import Table
-
     from ezai.store.key_records import list_keys
 
     with _database(parsed.config) as connection:
         records = list_keys(connection)
-    table = Table("key", "name", "account", "models", "made", "state")
-    now_ms = _now_ms()
-    for record in records:
-        terms = record.terms
-        state = record.state(now_ms) + (", admin" if terms.admin else "")
-        models = ", ".join(terms.models) or "all"
-        table.add_row(record.masked, terms.name, terms.account, models, _moment(record.created_at_ms)[:10], state)
-    # Names are the operator's, not markup.
-    Console(markup=False, highlight=False, emoji=False).print(
-        table if records else "There are no keys: `ezai keys create` makes one."
-    )
+    if parsed.json:
+        now_ms = _now_ms()
+        _print_json({"keys": [_fields(record, now_ms) for record in records]})
+    elif records:
+        _print_table(records)
+    else:
+        print("There are no keys: `ezai keys create` makes one.")
     return 0
 
 
@@ -127,7 +125,10 @@ def _show(parsed: argparse.Namespace) -> int:
 
     with _database(parsed.config) as connection:
         record = find_key(connection, parsed.id)
-    print("\n".join(f"{name:<12} {value}" for name, value in _described(record)))
+    if parsed.json:
+        _print_json(_fields(record, _now_ms()))
+    else:
+        print("\n".join(f"{name:<12} {value}" for name, value in _described(record)))
     return 0
 
 
@@ -164,6 +165,61 @@ def _now_ms() -> int:
 
 
 # What is printed.
+
+
+def _print_table(records: Sequence[KeyRecord]) -> None:
+    """The key stays whole at any width, since `show` and `revoke` want a part of it."""
+    from rich.table import Table
+
+    from ezai.cli.tables import table_console
+
+    table = Table()
+    table.add_column("key", no_wrap=True, min_width=max(len(record.masked) for record in records))
+    for name in ("name", "account", "models"):
+        table.add_column(name, overflow="fold")
+    table.add_column("made", no_wrap=True, min_width=len("2026-01-31"))
+    table.add_column("state", overflow="fold")
+    now_ms = _now_ms()
+    for record in records:
+        terms = record.terms
+        state = record.state(now_ms) + (", admin" if terms.admin else "")
+        models = ", ".join(terms.models) or "all"
+        table.add_row(record.masked, terms.name, terms.account, models, _moment(record.created_at_ms)[:10], state)
+    table_console().print(table)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def _fields(record: KeyRecord, now_ms: int) -> dict[str, Any]:
+    """A key as programs take it: `id` is what `show` and `revoke` want, null is no limit, no globs is every model."""
+    from ezai.policy.pricing import usd_text
+
+    terms = record.terms
+    budget = terms.budget_nanousd
+    return {
+        "id": record.parts.public_id,
+        "key": record.masked,
+        "state": record.state(now_ms),
+        "name": terms.name,
+        "account": terms.account,
+        "admin": terms.admin,
+        "models": terms.models,
+        "limits": {
+            "enforced": False,
+            "budget_usd": None if budget is None else usd_text(budget),
+            "budget_period": terms.budget_period,
+            "requests_per_minute": terms.requests_per_minute,
+            "tokens_per_minute": terms.tokens_per_minute,
+            "concurrent_requests": terms.concurrent_requests,
+        },
+        "created_at_ms": record.created_at_ms,
+        "expires_at_ms": terms.expires_at_ms,
+        "revoked_at_ms": record.revoked_at_ms,
+    }
 
 
 def _limits_use(terms: KeyTerms) -> bool:

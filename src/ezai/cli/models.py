@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from ezai.cli.tables import table_console
 from ezai.config import data_dir
 from ezai.models import pull as pulling
 from ezai.models.catalogue import find
@@ -18,7 +19,7 @@ def list_models() -> int:
         model = state.model
         size = f"{model.size_bytes / 1e6:.0f} MB"
         table.add_row(model.name, model.display_name, size, model.licence, "yes" if state.pulled else "no")
-    Console().print(table)
+    table_console().print(table)
     return 0
 
 

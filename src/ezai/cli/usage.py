@@ -21,7 +21,7 @@ _NOBODY = {"key": "(no key)", "account": "(none)"}
 def add_usage(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     command = commands.add_parser("usage", help="what was used, and what it cost")
-    command.add_argument("--by", choices=_GROUPINGS, default="key", help="what is added up (key)")
+    command.add_argument("--by", choices=_GROUPINGS, default="key", help="what is added up (key); a day is one of UTC")
     command.add_argument("--since", type=duration_s, metavar="7d", help="how far back (everything)")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
@@ -92,7 +92,7 @@ def _inert(text: str | None) -> str:
 def _fields(by: str, row: UsageRow) -> dict[str, Any]:
     """A row as programs take it: what it is grouped by under its own name, the cost exact and as a decimal.
 
-    `cost_usd` is null where no price at all is known; `unpriced` attempts are not in it.
+    `cost_usd` is null where no price is known of anything that was used; `unpriced` attempts are not in it.
     """
     values = asdict(row)
     group = values.pop("group")
@@ -102,21 +102,23 @@ def _fields(by: str, row: UsageRow) -> dict[str, Any]:
 def _cost(row: UsageRow) -> str | None:
     from ezai.policy.pricing import usd_text
 
-    settled = row.attempts - row.open
-    return None if settled and row.unpriced == settled else usd_text(row.cost_nanousd)
+    return None if row.unpriced and row.unpriced == row.used else usd_text(row.cost_nanousd)
 
 
 def _print_table(by: str, rows: Sequence[UsageRow], whole: UsageRow) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(markup=False, highlight=False, emoji=False)
+    from ezai.cli.tables import table_console
+
+    console = table_console()
     if not rows:
         console.print("Nothing was used.")
         return
-    table = Table(by, show_footer=len(rows) > 1)
-    for name in ("requests", "input", "cache read", "cache write", "output", "USD"):
-        table.add_column(name, justify="right")
+    table = Table(show_footer=len(rows) > 1)
+    table.add_column("day (UTC)" if by == "day" else by, overflow="fold")
+    for name in ("requests", "input", "cache read", "cache write", "output"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("USD", justify="right")
     for row in rows:
         label = f"{row.group or _NOBODY.get(by, '')} {row.name}".strip()
         table.add_row(label if label.isprintable() else repr(label), *_cells(row))  # clients choose names of models

@@ -95,17 +95,16 @@ class Metrics:
         self._requests_of(upstream, outcome.cause, outcome.status).inc()
         for tried, cause in outcome.tries:
             self._attempts_of(tried, cause).inc()
-        if outcome.upstream is None:
+        if outcome.upstream is None or outcome.end is None:  # no answer: refused, or a count of tokens
             return
         self._duration_of(upstream).observe(outcome.duration_s)
         if outcome.upstream_first_token_after_s is not None:
             self._first_token_of(upstream).observe(outcome.upstream_first_token_after_s)
-        if outcome.end is not None:
-            usage = outcome.end.usage
-            self._count_tokens(upstream, "input", usage.input_tokens)
-            self._count_tokens(upstream, "cache_read", usage.cache_read_input_tokens)
-            self._count_tokens(upstream, "cache_write", usage.cache_creation_input_tokens)
-            self._count_tokens(upstream, "output", usage.output_tokens)
+        usage = outcome.end.usage
+        self._count_tokens(upstream, "input", usage.input_tokens)
+        self._count_tokens(upstream, "cache_read", usage.cache_read_input_tokens)
+        self._count_tokens(upstream, "cache_write", usage.cache_creation_input_tokens)
+        self._count_tokens(upstream, "output", usage.output_tokens)
 
     def _count_tokens(self, upstream: str, kind: str, tokens: int) -> None:
         counter = self._tokens_of(upstream, kind)

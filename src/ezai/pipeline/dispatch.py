@@ -106,6 +106,7 @@ class Dispatch:
         """
         if not self._on_record:
             self.attempt = attempt
+            self.attempts += 1
             return
         self._ticket = target, self._ports.target_state.asking(target)
         try:

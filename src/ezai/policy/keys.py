@@ -15,6 +15,9 @@ from ezai.errors import AuthenticationFailed, InvalidRequest, PermissionDenied
 from ezai.policy.key_format import KEY_PATTERN
 from ezai.policy.routing import matches
 
+MAX_MODEL_CHARACTERS = 256
+"""Of a model's name: it goes into a header of the answer, and clients read some KiB of those; and into the log."""
+
 
 class Credentials(msgspec.Struct, frozen=True):
     """The keys that a request presents, in either header; never logged. Empty: none presented."""
@@ -67,13 +70,23 @@ def authenticate(credentials: Credentials, found: Sequence[VirtualKey], *, open_
     return found[0]
 
 
-def check_no_key(model: str) -> None:
-    """Raise `InvalidRequest` for a model's name that holds a key: it would be logged, recorded and sent upstream."""
+def check_name(model: str) -> None:
+    """Raise `InvalidRequest` for a model's name that is too long or holds a key, without repeating it.
+
+    What has passed may be logged, recorded, told in a header and sent upstream.
+    """
+    if len(model) > MAX_MODEL_CHARACTERS:
+        raise InvalidRequest(f"model: a name has {MAX_MODEL_CHARACTERS} characters at most, got {len(model)}.")
     if KEY_PATTERN.search(model):
         raise InvalidRequest("model: it holds a key of this gateway; send it in x-api-key, and a model's name here.")
 
 
+def may_ask_for(key: VirtualKey | None, model: str) -> bool:
+    """Whether the key may ask for the model. An open gateway has no key and no limits."""
+    return key is None or not key.models or any(matches(glob, model) for glob in key.models)
+
+
 def check_model(key: VirtualKey | None, model: str) -> None:
-    """Raise `PermissionDenied` for a model that the key may not ask for. An open gateway has no key and no limits."""
-    if key is not None and key.models and not any(matches(glob, model) for glob in key.models):
+    """Raise `PermissionDenied` for a model that the key may not ask for."""
+    if key is not None and not may_ask_for(key, model):
         raise PermissionDenied(f"model: this key may not ask for {model}; it may for {', '.join(key.models)}.")

@@ -3,6 +3,7 @@
 | Error | The same target again | Another target | Counts against the target |
 |---|---|---|---|
 | no connection, TLS; the embedded model is being started | yes | yes | yes |
+| a certificate that is not accepted; a proxy that refuses | no: it would again | yes | yes |
 | a connection that took too long | no | yes | yes |
 | silence: headers, first event, total | no: it may be working on it, and bill it | yes | yes |
 | its stream or connection broke, or was not readable | no: the same | yes | yes |
@@ -107,7 +108,7 @@ def _judged(error: RequestError) -> Verdict:
         case ContentRefused():
             return _NOTHING
         case UpstreamUnreachable():
-            return _AGAIN_OR_NEXT
+            return _NEXT if error.should_retry is False else _AGAIN_OR_NEXT
         case UpstreamRefused():
             return _refused(error)
         case UpstreamError():

@@ -1,6 +1,9 @@
 """The HTTP edge in.
 
 edge.py        the HTTP/1.1 protocol: ours on uvicorn's, so that every answer has our shape
+edge_settings.py  what the connections of clients are held to
+head_check.py  what of a head is refused although the parser takes it
+lingering.py   closing behind a last answer without destroying it
 http10.py      answers without chunks, for the clients of HTTP/1.0
 http2/         HTTP/2, for the clients that speak it
 tls.py         the gateway's certificate

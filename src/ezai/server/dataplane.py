@@ -17,9 +17,7 @@ from ezai.errors import InternalError, MethodNotAllowed, NotFound, Overloaded, R
 from ezai.pipeline.counting import count_tokens
 from ezai.pipeline.driver import Attended, StreamRegistry, run_plain
 from ezai.pipeline.request import GatewayRequest
-from ezai.pipeline.stream import JSON
-from ezai.pipeline.waiting import Interrupted
-from ezai.policy.keys import VirtualKey, authenticate, check_no_key, read_credentials
+from ezai.policy.keys import VirtualKey, authenticate, check_name, may_ask_for, read_credentials
 from ezai.policy.openness import check_content_type, check_host
 from ezai.policy.versions import check_version
 from ezai.ports import Headers, Outcome, Ports
@@ -101,9 +99,6 @@ class DataPlane:
             await self._handler(exchange)(exchange)
         except RequestError as error:
             await self._refuse(exchange, error)
-        except Interrupted as interrupted:
-            if isinstance(interrupted.cause, RequestError):  # else the client has left
-                await self._refuse(exchange, interrupted.cause)
         except ClientLeft:
             return
         except Exception as error:
@@ -114,7 +109,16 @@ class DataPlane:
 
     async def _refuse(self, exchange: Exchange, error: RequestError, *extra: tuple[bytes, bytes]) -> None:
         """Answer with an error that came before the pipeline; nothing was admitted, so it is told but not recorded."""
-        outcome = Outcome(exchange.request_id, error.http_status, error.error_code, duration_s=0.0)
+        if exchange.is_refused:
+            return
+        outcome = Outcome(
+            exchange.request_id,
+            error.http_status,
+            error.error_code,
+            duration_s=0.0,
+            key_id=exchange.key_id,
+            model=exchange.model,
+        )
         for observer in self.ports.observers:
             observer.ended(outcome)
         await exchange.answer_error(error, *extra)
@@ -163,7 +167,9 @@ class DataPlane:
             check_host(exchange.header(b"host"))
         credentials = read_credentials(exchange.headers)
         found = () if open_gateway else await keys.find(credentials)
-        return authenticate(credentials, found, open_gateway=open_gateway)
+        key = authenticate(credentials, found, open_gateway=open_gateway)
+        exchange.key_id = key.public_id if key else None
+        return key
 
     # Messages.
 
@@ -174,9 +180,9 @@ class DataPlane:
     async def _count_tokens(self, exchange: Exchange) -> None:
         request = await self._read(exchange, read_count_request)
         async with Attended(exchange, self.ports, self.registry) as waiter:
-            counted = await count_tokens(request, self.ports, waiter)
-        marked = [(b"x-ezai-estimate", b"true")] if counted.is_estimate else []
-        await exchange.answer(200, [*JSON, *marked], counted.body)
+            answer = await count_tokens(request, self.ports, waiter)
+        if answer is not None:
+            await exchange.answer(*answer)
 
     async def _read(self, exchange: Exchange, read: Read) -> GatewayRequest:
         key = await self._authenticated(exchange)
@@ -187,7 +193,8 @@ class DataPlane:
             message = MessagesRequest(body, await self.ports.offload.run(read_facts, read, body))
         else:
             message = read(body)
-        check_no_key(message.model)
+        check_name(message.model)
+        exchange.model = message.model
         if self._settings.strict_version:
             check_version(exchange.header(b"anthropic-version"), message.facts.names)
         message.beta = wants_beta(exchange.query)
@@ -195,16 +202,20 @@ class DataPlane:
 
     # Models.
 
+    async def _listed(self, exchange: Exchange) -> list[ListedModel]:
+        """The models that the key of the request may ask for."""
+        key = await self._authenticated(exchange)
+        return [model for model in self._settings.models if may_ask_for(key, model.id)]
+
     async def _models(self, exchange: Exchange) -> None:
-        await self._authenticated(exchange)
-        models = await priced(self._settings.models, self.ports.prices)
+        models = await priced(await self._listed(exchange), self.ports.prices)
         page = anthropic_page(models, exchange.query) if _speaks_anthropic(exchange) else openai_list(models)
         await exchange.answer_json(page)
 
     async def _model(self, exchange: Exchange) -> None:
-        await self._authenticated(exchange)
+        models = await self._listed(exchange)
         encoded = exchange.raw_path.decode("latin-1").removeprefix(_MODELS + "/")
-        found = find_model(self._settings.models, unquote(encoded))
+        found = find_model(models, unquote(encoded))
         (model,) = await priced([found], self.ports.prices)
         await exchange.answer_json(anthropic_model(model) if _speaks_anthropic(exchange) else openai_model(model))
 

@@ -21,10 +21,11 @@ DIRECT_LINE = "ezai.direct_line"
 class DirectLine:
     """For one request, while it is the one that its connection serves."""
 
-    __slots__ = ("_flow", "_gone", "_head", "_holds", "_left", "_transport")
+    __slots__ = ("_flow", "_gone", "_hang_up", "_head", "_holds", "_left", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, flow: FlowControl) -> None:
+    def __init__(self, transport: asyncio.Transport, flow: FlowControl, hang_up: Callable[[], None]) -> None:
         self._transport = transport
+        self._hang_up = hang_up
         self._flow = flow
         self._gone: Cause | None = None
         self._left: Callable[[Cause], None] | None = None
@@ -49,10 +50,10 @@ class DirectLine:
         self._transport.write(data)
 
     def close(self) -> None:
-        """See `asyncio.Transport`; a head that still waits is written before."""
+        """See `asyncio.Transport`; a head that still waits is written before. How to hang up is the edge's to know."""
         if self._head:
             self.write(b"")
-        self._transport.close()
+        self._hang_up()
 
     def is_closing(self) -> bool:
         """See `asyncio.Transport`."""
@@ -84,5 +85,6 @@ class DirectLine:
     def lost(self, cause: Cause) -> None:
         """Told by the edge: the connection is gone."""
         self._gone = cause
+        self._hang_up = self._transport.close  # and hold on to the edge no longer
         if self._left is not None:
             self._left(cause)

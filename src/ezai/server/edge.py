@@ -7,7 +7,11 @@ What is added to it, and why:
 - offers of an upgrade are not taken, where uvicorn would lose the request's body;
 - a client of HTTP/1.0 is sent no chunks: `ezai.server.http10`;
 - a client that speaks HTTP/2 is handed over to `ezai.server.http2` at its first bytes;
-- every answer in our shape: what is refused here is JSON with a `request-id`, not plain text;
+- every answer in our shape: what is refused here is JSON with a `request-id`, not plain text, and is told to whoever
+  watches, as every request is;
+- one answer to a request: behind an early one (a 401 while an SDK still sends its megabyte) the rest of the body is
+  thrown away, within the time of a request and a bound in bytes, and the connection serves on; where the rest does not
+  come, or is no good, it ends without a word;
 - an idle connection ends at the clock's tick, so that a request starts no timer;
 - reading goes on, bounded, while an answer runs, so that a client that leaves is seen also behind a request that it
   has pipelined;
@@ -17,54 +21,28 @@ What is added to it, and why:
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from ezai.errors import HeadersTooLarge, InvalidRequest, RequestError, RequestReceiptTimeout
-from ezai.ports import Clock, Ids
-from ezai.protocol.anthropic.answers import error_body
 from ezai.protocol.end import Cause
 from ezai.server.acceptor import Place
 from ezai.server.direct_line import DIRECT_LINE, DirectLine
+from ezai.server.edge_settings import SHORT_KEEP_ALIVE_S, EdgeSettings
+from ezai.server.exchange import REFUSED
+from ezai.server.head_check import problem_of
 from ezai.server.http10 import UnframedLine, until_close
+from ezai.server.lingering import Lingering
 from ezai.server.reader_watch import ReaderWatch
 
-if TYPE_CHECKING:
-    import ssl
-
 MAX_FIELDS = 100  # as HAProxy's tune.http.maxhdr; SDKs send about twenty
-HEAD_RECEIPT_S = 10.0  # as HAProxy's guide against slow clients; a head is one packet
-KEEP_ALIVE_S = 75  # as nginx, which SDKs' pools expect
-SHORT_KEEP_ALIVE_S = 6
-"""While others wait, or a successor serves. httpx hangs up on its own after 5 s, undici after 4: so theirs is not
-closed under a request that is on its way."""
 PIPELINED_BYTES = 64 * 1024
 """What is read behind a running answer before reading pauses after all."""
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What the bytes of a client begin with that speaks HTTP/2 (RFC 9113 section 3.4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeSettings:
-    """What a connection is held to, and what it needs of the world."""
-
-    clock: Clock
-    ids: Ids
-    head_limit_bytes: int = 32 * 1024
-    receipt_s: float = 60.0
-    connection_limit: int = 4000
-    queue_bytes: int = 256 * 1024
-    reader_stall_s: float = 60.0
-    http2: bool = False
-    tls: ssl.SSLContext | None = None
-
-    @property
-    def head_receipt_s(self) -> float:
-        return min(HEAD_RECEIPT_S, self.receipt_s)
 
 
 class EdgeProtocol(HttpToolsProtocol):
@@ -75,7 +53,9 @@ class EdgeProtocol(HttpToolsProtocol):
         self._edge = edge
         self._place = place
         self._refusal: RequestError | None = None
-        self._refused = False
+        self._is_over = False
+        self._lingering: Lingering | None = None
+        self._rest_bytes: int | None = None
         self._retiring = False
         self._in_head = True
         self._head_bytes = 0
@@ -123,16 +103,23 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> None:
         """A half-closed client is gone: what it has not read would keep the connection open for ever."""
-        if self._serving is not None and not self._serving.response_complete:
+        if self._lingering is None and self._serving is not None and not self._serving.response_complete:
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
-            return  # it was told why; what it still sends means nothing
+        if self._is_over:
+            if self._lingering is not None:
+                self._lingering.take(len(data))
+            return  # it has its last answer, or will have it; what it still sends means nothing
         if self._in_head:
             if self._opening is not None and not (data := self._opened(data)):
                 return
             self._head_bytes += len(data)
+        elif self._rest_bytes is not None:
+            self._rest_bytes += len(data)
+            if self._rest_bytes > self._edge.rest_bytes:
+                self.transport.close()
+                return
         if self.pipeline:
             self._bound_pipeline(len(data))
         self._parse(data)
@@ -143,6 +130,8 @@ class EdgeProtocol(HttpToolsProtocol):
         """The clock's tick: a request that takes too long to come is refused, a reader that has stopped is cut off."""
         self._check_reader(now)
         self._check_idle(now)
+        if self._lingering is not None:
+            self._lingering.check(now)
         if self._deadline is None or now < self._deadline or self.transport.is_closing():
             return
         self._deadline = None
@@ -268,7 +257,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if problem := _problem_of(self.headers, self.parser.get_http_version(), self.parser.get_method()):
+        if problem := problem_of(self.headers, self.parser.get_http_version(), self.parser.get_method()):
             self._stop_parsing(InvalidRequest(problem))
         if self.parser.should_upgrade():
             self._declines_upgrade = True
@@ -287,27 +276,29 @@ class EdgeProtocol(HttpToolsProtocol):
         self._deadline = None
         super().on_message_complete()
         if self.cycle.response_complete:  # it was answered before its body had come
-            self._idle_since = self._edge.clock.now()
+            self._idle_since, self._rest_bytes = self._edge.clock.now(), None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._serving = cycle
         framing = DirectLine
         if cycle.scope["http_version"] == "1.0":
             framing, app = UnframedLine, until_close(cycle, app)
-        self._line = cycle.scope["state"][DIRECT_LINE] = framing(self.transport, self.flow)
+        self._line = cycle.scope["state"][DIRECT_LINE] = framing(self.transport, self.flow, self._hang_up)
         cycle.transport = self._line  # type: ignore[assignment]  # what a cycle uses of it
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """As uvicorn's own, but that the clock's tick ends an idle connection: a timer a request would cost more."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self._is_over or self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._deadline is None:  # else more of this request, or the next one, is on its way
             self._idle_since = self._edge.clock.now()
+        elif not self._in_head:
+            self._rest_bytes = 0  # so much has come of the rest of a body that is answered already
         if not self.pipeline:
             self._pipelined_bytes = 0
 
@@ -323,24 +314,44 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: RequestError) -> None:
         """Answer and hang up: where the next request would begin is unknown."""
-        if self._refused or self.transport.is_closing():
+        if self._is_over or self.transport.is_closing():
             return
-        self._refused, self._deadline = True, None
+        self._is_over, self._deadline = True, None
+        serving = self._serving
         if self._owes_an_answer():  # to an earlier request, which was good: it is the last one here
-            assert self._serving is not None
-            self._serving.keep_alive = False
+            assert serving is not None
+            serving.keep_alive = False
             self.pipeline.clear()
-            return
-        if self._answering():
+        elif self._answering():
             self.transport.close()  # inside an answer there is no place for another
-            return
-        request_id = self._edge.ids.new("req_")
-        body = error_body(error, request_id)
+        elif self._rest_bytes is not None:
+            self._linger()  # it has its answer
+        else:
+            if serving is not None and not serving.response_complete:
+                serving.scope["state"][REFUSED] = serving.disconnected = True  # it would answer as well
+                serving.message_event.set()
+            self._answer(error)
+            self._linger()
+
+    def _answer(self, error: RequestError) -> None:
+        request_id, body = self._edge.refusal(error)
         self.transport.write(
             b"%b%bcontent-type: application/json\r\nrequest-id: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (STATUS_LINE[error.http_status], self._default_fields(), request_id.encode(), len(body), body)
+            % (STATUS_LINE[error.http_status], self._default_fields(), request_id, len(body), body)
         )
-        self.transport.close()
+
+    def _hang_up(self) -> None:
+        """Called behind an answer that is the last one, or that has failed."""
+        assert self._serving is not None
+        if self._serving.response_complete and (self._is_over or not self._in_head):
+            self._linger()  # more is on its way, and would be unread
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        self._is_over, self._deadline = True, None
+        self.flow.resume_reading()
+        self._lingering = Lingering(self.transport, self._edge.rest_bytes, self._edge.clock.now())
 
     def _default_fields(self) -> bytes:
         return b"".join(b"%b: %b\r\n" % field for field in self.server_state.default_headers)
@@ -360,22 +371,3 @@ class EdgeProtocol(HttpToolsProtocol):
         self._pipelined_bytes += size
         if self._pipelined_bytes > PIPELINED_BYTES:
             self.flow.pause_reading()
-
-
-def _problem_of(headers: list[tuple[bytes, bytes]], version: str, method: bytes) -> str | None:
-    """What llhttp takes and a gateway must not, because another reader of the same bytes might see it otherwise."""
-    if method == b"CONNECT":
-        return "A tunnel is not offered; send plain HTTP/1.1."
-    if version not in {"1.0", "1.1"}:
-        return f"HTTP/{version} is not offered here; send HTTP/1.1."
-    hosts, is_otherwise_coded = 0, False
-    for name, value in headers:
-        if name == b"host":
-            hosts += 1
-        elif name == b"transfer-encoding":
-            is_otherwise_coded |= value.strip().lower() != b"chunked" or version == "1.0"
-    if hosts > 1 or (hosts == 0 and version == "1.1"):
-        return f"The request has {hosts} Host headers; send one."
-    if is_otherwise_coded:
-        return "The only transfer coding that is understood is chunked, in HTTP/1.1."
-    return None

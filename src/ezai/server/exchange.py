@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ezai.errors import RequestError
+from ezai.errors import RequestError, RequestTooLarge
 from ezai.pipeline.client import Head
 from ezai.pipeline.relay import Push
 from ezai.pipeline.stream import JSON
@@ -23,7 +23,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 OVER_CAPACITY, READER_STALLED = "ezai.over_capacity", "ezai.reader_stalled"
 """What HTTP/2 says in the scope's state: of a request above its limit, and of a stream that it cut."""
+REFUSED = "ezai.refused"
+"""What HTTP/1.1 says there of a request that it has answered by itself, since the rest of it was no good."""
 WITHOUT_BODY = frozenset({204, 304})
+_CLOSE: Headers = ((b"connection", b"close"),)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -39,15 +42,24 @@ class Exchange:
         self._line: DirectLine | None = self._state.get(DIRECT_LINE)
         self._watching: asyncio.Task[None] | None = None
         self._in_pieces = False
+        self._wants_body = False
         self.over_capacity: bool = self._state.get(OVER_CAPACITY, False)
         self.query: bytes = scope["query_string"]
         self.headers: Headers = scope["headers"]
         self.request_id = request_id
+        self.key_id: str | None = None
+        self.model: str | None = None
+        """What is known so far of who asks for what; it may be logged."""
         self.answering = False
         self.cors: Headers = ()
         """What lets a web page of another origin read the answer."""
         self._receive = receive
         self._send = send
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it has an answer from below, of which whoever watches was told."""
+        return REFUSED in self._state
 
     def header(self, name: bytes) -> str | None:
         """The first value of a header, by its lower-case name."""
@@ -58,6 +70,7 @@ class Exchange:
 
     async def body(self, limit_bytes: int) -> bytes:
         """The whole request body; see `read_body`."""
+        self._wants_body = True
         return await read_body(self._receive, self.headers, limit_bytes)
 
     # Answering as a whole.
@@ -73,8 +86,16 @@ class Exchange:
         await self.answer(status, JSON, _encode(value))
 
     async def answer_error(self, error: RequestError, *extra: tuple[bytes, bytes]) -> None:
-        """Send an error, with its retry advice."""
-        await self.answer(error.http_status, [*JSON, *error.headers(), *extra], error_body(error, self.request_id))
+        """Send an error, with its retry advice. Where the rest of the request is not to be waited for, HTTP/1.1 is told
+        that the connection ends; HTTP/2 has no such field.
+        """
+        ends = _CLOSE if self._line is not None and self._leaves_rest(error) else ()
+        fields = [*JSON, *error.headers(), *extra, *ends]
+        await self.answer(error.http_status, fields, error_body(error, self.request_id))
+
+    def _leaves_rest(self, error: RequestError) -> bool:
+        """A body that is too large, or that a client holds back which was not told to go on: it may never send it."""
+        return isinstance(error, RequestTooLarge) or (not self._wants_body and self.header(b"expect") is not None)
 
     # Answering as the pipeline does: `ezai.pipeline.client.Client`.
 

@@ -18,7 +18,8 @@ from uvicorn.server import ServerState
 
 from ezai.server.acceptor import Acceptor, Place
 from ezai.server.body import Receive
-from ezai.server.edge import HEAD_RECEIPT_S, KEEP_ALIVE_S, EdgeProtocol, EdgeSettings
+from ezai.server.edge import EdgeProtocol
+from ezai.server.edge_settings import HEAD_RECEIPT_S, KEEP_ALIVE_S, EdgeSettings
 from ezai.server.exchange import Scope, Send
 
 if TYPE_CHECKING:

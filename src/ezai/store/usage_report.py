@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal, or_, select
 
 from ezai.store.schema import attempt, request, virtual_key
 
@@ -18,7 +18,8 @@ _DAY_MS = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """What one group used. The cost is that of the attempts whose price is known: `unpriced` says how many are not.
+    """What one group used. The cost is that of the attempts whose price is known: `unpriced` says of how many of those
+    that used tokens (`used`) it is not. One that used none, such as a refused one, costs nothing at any price.
 
     `group` is a key's public id, an account, a model as it was asked for, an upstream, or a day in UTC; None is what
     belongs to none: the requests of an open gateway, or of a key without account. `open` attempts have not ended yet.
@@ -29,6 +30,7 @@ class UsageRow:
     requests: int
     attempts: int
     open: int
+    used: int
     unpriced: int
     input_tokens: int
     cache_read_input_tokens: int
@@ -44,12 +46,13 @@ def add_up(connection: Connection, by: Grouping, since_ms: int | None) -> list[U
     """
     group = _group(by)
     name = func.coalesce(func.max(virtual_key.c.name), "") if by == "key" else literal("")
-    settled = attempt.c.state == "settled"
+    used = or_(*(column > 0 for column in _TOKENS))
     columns = (
         func.count(request.c.id.distinct()),
         func.count(),
         func.count().filter(attempt.c.state == "intended"),
-        func.count().filter(and_(settled, attempt.c.cost_nanousd.is_(None))),
+        func.count().filter(used),
+        func.count().filter(and_(used, attempt.c.cost_nanousd.is_(None))),
         *(func.coalesce(func.sum(column), 0) for column in _SUMMED),
     )
     source = attempt.join(request).outerjoin(virtual_key, virtual_key.c.public_id == request.c.key_id)
@@ -64,7 +67,7 @@ def add_up(connection: Connection, by: Grouping, since_ms: int | None) -> list[U
 
 def total(rows: list[UsageRow], requests: int) -> UsageRow:
     """All rows as one."""
-    fields = ("attempts", "open", "unpriced", *(column.name for column in _SUMMED))
+    fields = ("attempts", "open", "used", "unpriced", *(column.name for column in _SUMMED))
     return UsageRow(None, "", requests, *(sum(getattr(row, field) for row in rows) for field in fields))
 
 
@@ -76,13 +79,13 @@ def count_requests(connection: Connection, since_ms: int | None) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-_SUMMED = (
+_TOKENS = (
     attempt.c.input_tokens,
     attempt.c.cache_read_input_tokens,
     attempt.c.cache_creation_input_tokens,
     attempt.c.output_tokens,
-    attempt.c.cost_nanousd,
 )
+_SUMMED = (*_TOKENS, attempt.c.cost_nanousd)
 
 
 def _group(by: Grouping) -> ColumnElement[Any]:

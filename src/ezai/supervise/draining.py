@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from ezai.pipeline.driver import StreamRegistry
-from ezai.server.edge import SHORT_KEEP_ALIVE_S
+from ezai.server.edge_settings import SHORT_KEEP_ALIVE_S
 from ezai.server.listener import Listener
 from ezai.supervise.stopping import ENDING_S, Stage, Stopping, first_of
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from ezai.app import Embedded, Gateway, RenderMetrics, build
 from ezai.server.body import Receive
-from ezai.server.edge import EdgeSettings
+from ezai.server.edge_settings import EdgeSettings
 from ezai.server.exchange import Scope, Send
 from ezai.server.listener import Listener
 from ezai.store.database import sqlite_path

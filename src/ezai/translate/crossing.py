@@ -1,8 +1,9 @@
 """Which header fields cross the gateway between a client and an Anthropic upstream: these and no others.
 
 Everything is built from these patterns and nothing is copied by default, so that a credential, a cookie or an address
-of the inside can cross in neither direction. Source: design, "Headers"; the vendor's page on gateways asks for
-`anthropic-beta` and `anthropic-version` unchanged.
+of the inside can cross in neither direction; nor does a field that `Connection` names, which is meant for whoever is at
+the other end of that connection (RFC 9110 section 7.6.1). Source: design, "Headers"; the vendor's page on gateways asks
+for `anthropic-beta` and `anthropic-version` unchanged.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ def to_upstream(headers: Headers, strip_betas: Collection[str] = ()) -> Headers:
 
     `strip_betas` are globs. A version is added where there is none.
     """
-    crossing = [(name, value) for name, value in headers if _goes_to_upstream(name)]
+    crossing = [field for field in _end_to_end(headers) if _goes_to_upstream(field[0])]
     if strip_betas:
         crossing = [field for field in (_without_betas(*field, strip_betas) for field in crossing) if field[1]]
-    if b"anthropic-version" not in dict(crossing):
+    if b"anthropic-version" not in [name for name, _ in crossing]:
         crossing.append((b"anthropic-version", DEFAULT_VERSION))
     return crossing
 
@@ -46,11 +47,20 @@ def to_upstream(headers: Headers, strip_betas: Collection[str] = ()) -> Headers:
 def to_client(headers: Headers) -> Headers:
     """An Anthropic upstream's fields that go back; its request id goes under a name of its own."""
     crossing: list[tuple[bytes, bytes]] = []
-    for name, value in headers:
+    for name, value in _end_to_end(headers):
         told = _name_for_client(name)
         if told and not _CONTROL.search(value):
             crossing.append((told, value))
     return crossing
+
+
+def _end_to_end(headers: Headers) -> Headers:
+    """The fields without those that are meant for one connection. Nearly every `Connection` says `keep-alive` alone."""
+    listed = [value for name, value in headers if name == b"connection" and value != b"keep-alive"]
+    if not listed:
+        return headers
+    of_the_connection = {name.strip(b" \t").lower() for value in listed for name in value.split(b",")}
+    return [field for field in headers if field[0] not in of_the_connection]
 
 
 @lru_cache(_REMEMBERED_NAMES)

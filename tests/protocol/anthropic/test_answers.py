@@ -54,10 +54,11 @@ def test_context_overflow_has_the_words_that_clients_parse() -> None:
     assert ContextOverflow(10031, 8192).message == "prompt is too long: 10031 tokens > 8192 maximum"
 
 
-def test_an_upstreams_own_error_keeps_its_bytes() -> None:
-    body = b'{"type":"error","error":{"type":"x","message":"m","extra": 1.0}}'
+def test_an_upstreams_own_error_keeps_its_values_byte_for_byte() -> None:
+    body = b'{"type":"error","error":{"type":"x","message":"m","extra":{"a": 1.0}}}'
     error = UpstreamRefused("m", status=400, wire_type="x", upstream_status=400, body=body)
-    assert error_body(error, "req_1") == body[:-1] + b',"request_id":"req_1"}'
+    cause = b',"details":{"error_code":"upstream_error"}'
+    assert error_body(error, "req_1") == body[:-2] + cause + b'},"request_id":"req_1"}'
 
 
 def test_retry_advice() -> None:

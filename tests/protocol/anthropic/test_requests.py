@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ezai.errors import InvalidRequest
-from ezai.protocol.anthropic.requests import MAX_MESSAGES, read_count_request, read_request
+from ezai.protocol.anthropic.requests import MAX_MEMBERS, MAX_MESSAGES, read_count_request, read_request
 
 GOOD: dict[str, Any] = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -117,6 +118,45 @@ def test_too_many_messages() -> None:
     many = b"[" + b",".join([b"{}"] * (MAX_MESSAGES + 1)) + b"]"
     with pytest.raises(InvalidRequest, match="^messages: at most"):
         read_request(b'{"model":"m","max_tokens":5,"messages":' + many + b"}")
+
+
+@pytest.mark.parametrize("read", [read_request, read_count_request])
+@pytest.mark.parametrize(
+    ("again", "name"),
+    [
+        (b'"model":"x"', "model"),
+        (b'"model":"m"', "model"),
+        (b'"mod\\u0065l" : "x"', "model"),
+        (b'"max_tokens":99999', "max_tokens"),
+        (b'"messages":[]', "messages"),
+        (b'"odd":1,"odd":1', "odd"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_member_that_is_given_twice_is_a_400(
+    read: Callable[[bytes], object], again: bytes, name: str, first: bool
+) -> None:
+    inside = body()[1:-1]
+    with pytest.raises(InvalidRequest, match=f"^{name}: given twice"):
+        read(b"{" + (again + b"," + inside if first else inside + b"," + again) + b"}")
+
+
+def test_a_long_name_that_is_given_twice_is_not_repeated_in_full() -> None:
+    name = b'"' + b"x" * 1000 + b'":1'
+    with pytest.raises(InvalidRequest, match="^x{64}: given twice"):
+        read_request(b"{" + name + b"," + body()[1:-1] + b"," + name + b"}")
+
+
+def test_members_of_deeper_objects_are_left_alone() -> None:
+    deeper = b'{"model":"m","max_tokens":5,"messages":[{"role":"user","role":"user","content":"Hi"}],"x":{"a":1,"a":2}}'
+    assert read_request(deeper).body is deeper
+
+
+def test_too_many_members() -> None:
+    extra: dict[str, Any] = {str(number): 0 for number in range(MAX_MEMBERS - len(GOOD))}
+    read_request(body(**extra))
+    with pytest.raises(InvalidRequest, match=f"1001 members; at most {MAX_MEMBERS} are allowed"):
+        read_request(body(**extra, more=0))
 
 
 def test_counting_needs_no_max_tokens() -> None:

@@ -444,7 +444,7 @@ def test_c11_a_later_request_does_not_wait_for_an_earlier_one(run: Run) -> None:
 # C12, C13: injection.
 
 
-@pytest.mark.parametrize("text", ["a\r\nx-injected: 1", "a\nb", "a\x00b", "é\u2028", "x" * 5000])
+@pytest.mark.parametrize("text", ["a\r\nx-injected: 1", "a\nb", "a\x00b", "é\u2028", "x" * 240])
 def test_c12_a_models_name_injects_no_header(text: str, run: Run) -> None:
     async def test() -> None:
         async with gateway(hello(), options=HTTP2) as running, http2_client(running.url) as client:

@@ -198,6 +198,7 @@ def test_connecting_has_a_limit(run: Run, clock: FakeClock, is_for_clients: Chec
             with pytest.raises(UpstreamTimeout) as caught:
                 await client.open(REQUEST, replace(TIMEOUTS, connect=0.01))
             assert (caught.value.phase, caught.value.limit_s) == ("connect", 0.01)
+            assert caught.value.message == "The upstream could not be reached within 0.01 s (timeouts.connect)."
             assert client.open_count == 0
             await client.aclose()
 

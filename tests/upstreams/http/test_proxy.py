@@ -154,6 +154,13 @@ EXEMPT: list[tuple[str, str, int, bool]] = [
     ("[fd00::1]:443", "fd00::1", 443, True),
     ("[fd00::1]:80", "fd00::1", 443, False),
     ("[fd00::1]", "fd00::1", 443, True),
+    ("[fd00::]/8", "fd00::1", 443, True),
+    ("[fd00::/8]", "fd00::1", 443, True),
+    ("[fd00::]/8", "fe00::1", 443, False),
+    ("[fd00::]/8:443", "fd00::1", 443, True),
+    ("[fd00::]/8:80", "fd00::1", 443, False),
+    ("[fd00::]/999", "fd00::1", 443, False),
+    ("[]/8", "fd00::1", 443, False),
     ("::1:2", "fd00::1", 443, False),
 ]
 
@@ -168,10 +175,17 @@ def test_no_proxy_is_for_the_proxies_of_the_environment() -> None:
     assert find("http://p", {"no_proxy": "*"}) == Proxy("p", 80)
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "localhost.", "x.localhost", "A.x.LocalHost."]
+)
 def test_loopback_is_never_proxied(host: str) -> None:
     assert find("http://p", host=host) is None
     assert find("env", {"https_proxy": "http://p"}, host=host) is None
+
+
+@pytest.mark.parametrize("host", ["xlocalhost", "localhost.example", "128.0.0.1", "::2"])
+def test_what_only_looks_like_loopback_is_proxied(host: str) -> None:
+    assert find("http://p", host=host) == Proxy("p", 80)
 
 
 def test_the_request_for_a_tunnel() -> None:
@@ -262,6 +276,7 @@ def test_a_tunnel_that_does_not_stand(run: Run, clock: FakeClock, is_for_clients
             with pytest.raises(UpstreamUnreachable) as caught:
                 await client.open(REQUEST, TIMEOUTS)
             assert caught.value.message == message
+            assert caught.value.should_retry is (False if case in {"407", "403"} else None)
             is_for_clients(caught.value)
             await proxy.until(lambda: proxy.peers[0].lost)
             assert KEY not in b"".join(proxy.requests) + proxy.peers[0].received
@@ -315,6 +330,9 @@ def test_a_proxy_that_does_not_answer_ends_with_the_connect_phase(
             error = await error_of(client, replace(TIMEOUTS, connect=0.01))
             assert isinstance(error, UpstreamTimeout)
             assert error.phase == "connect"
+            assert error.message == (
+                "The upstream could not be reached through its proxy within 0.01 s (timeouts.connect)."
+            )
             await proxy.until(lambda: proxy.peers[0].lost)
             await client.aclose()
         with Deaf() as url:

@@ -134,6 +134,7 @@ def test_u35_a_certificate_that_is_not_good_gets_no_request(
                 with pytest.raises(UpstreamUnreachable) as caught:
                     await client.open(REQUEST, TIMEOUTS)
                 assert caught.value.message == BAD[certificate]
+                assert caught.value.should_retry is False, "it would not be accepted the next time either"
                 is_for_clients(caught.value)
                 assert client.open_count == 0
             assert server.requests == []
@@ -180,6 +181,7 @@ def test_u35_a_handshake_that_fails_gets_no_request(
                 with pytest.raises(UpstreamUnreachable) as caught:
                     await client.open(REQUEST, TIMEOUTS)
                 assert caught.value.message == message
+                assert caught.value.should_retry is None, "it may well succeed the next time"
                 is_for_clients(caught.value)
                 await server.until(lambda: server.peers[0].lost)
                 assert KEY not in b"".join(server.requests)

@@ -16,11 +16,14 @@ import msgspec
 
 from ezai.errors import InvalidRequest
 from ezai.protocol.anthropic.conversation import Conversation
+from ezai.protocol.members import repeated_name
 from ezai.protocol.validation import Kind, read_problem
 
 T = TypeVar("T")
 
 MAX_MESSAGES = 100_000  # the hosted API's own limit
+MAX_MEMBERS = 1000  # of the outermost object: the API has some thirty, and each takes a moment to look at
+_SHOWN = 64  # characters of a name that may be anything
 LARGE_BYTES = 1024 * 1024
 MANY_OBJECTS = 3000
 
@@ -110,8 +113,8 @@ def is_large(body: bytes) -> bool:
 def read_request(body: bytes) -> MessagesRequest:
     """Read the body of `POST /v1/messages`.
 
-    Raises `InvalidRequest`, its message starting with the field, for invalid UTF-8 or JSON, a missing or mistyped
-    model, max_tokens, messages or stream, no message at all or more than MAX_MESSAGES.
+    Raises `InvalidRequest`, its message starting with the field, for invalid UTF-8 or JSON, a name that two members
+    have, a missing or mistyped model, max_tokens, messages or stream, no message at all or more than MAX_MESSAGES.
     """
     members = _read_members(body)
     model = _read_model(members)
@@ -144,7 +147,7 @@ def _read_members(body: bytes) -> dict[str, msgspec.Raw]:
         # msgspec does not check UTF-8 inside Raw; a body is checked once, here.
         if not body.isascii():
             body.decode()
-        return _decode_members(body)
+        members = _decode_members(body)
     except UnicodeDecodeError:
         raise InvalidRequest("The request body is not valid UTF-8.") from None
     except msgspec.ValidationError:
@@ -153,6 +156,15 @@ def _read_members(body: bytes) -> dict[str, msgspec.Raw]:
         raise InvalidRequest(f"The request body is not valid JSON: {_half_in(body) or error}.") from None
     except RecursionError:
         raise InvalidRequest("The request body is nested too deeply.") from None
+    _check_members(body, members)
+    return members
+
+
+def _check_members(body: bytes, members: dict[str, msgspec.Raw]) -> None:
+    if len(members) > MAX_MEMBERS:
+        raise InvalidRequest(f"The request body has {len(members)} members; at most {MAX_MEMBERS} are allowed.")
+    if (name := repeated_name(body, members)) is not None:
+        raise InvalidRequest(f"{name[:_SHOWN]}: given twice, and readers differ in which of them counts; give it once.")
 
 
 def _half_in(body: bytes) -> str:

@@ -19,9 +19,8 @@ from uvicorn.server import ServerState
 
 from ezai.errors import RequestError, RequestReceiptTimeout
 from ezai.ports import Headers
-from ezai.protocol.anthropic.answers import error_body
 from ezai.server.acceptor import Place
-from ezai.server.edge import KEEP_ALIVE_S, SHORT_KEEP_ALIVE_S, EdgeSettings
+from ezai.server.edge_settings import KEEP_ALIVE_S, SHORT_KEEP_ALIVE_S, EdgeSettings
 from ezai.server.exchange import OVER_CAPACITY
 from ezai.server.http2.events import BodyArrived, Event, RequestArrived, RequestFaulty, StreamLost
 from ezai.server.http2.exchange import App, StreamExchange
@@ -236,11 +235,10 @@ class Http2Protocol(asyncio.Protocol):
         if exchange is not None and exchange.is_answering:
             self._session.cut(stream, Code.PROTOCOL_ERROR)
             return
-        request_id = self._edge.ids.new("req_")
-        body = error_body(error, request_id)
+        request_id, body = self._edge.refusal(error)
         fields = [
             (b"content-type", b"application/json"),
-            (b"request-id", request_id.encode()),
+            (b"request-id", request_id),
             *error.headers(),
             (b"content-length", b"%d" % len(body)),
         ]
@@ -317,7 +315,7 @@ class Http2Protocol(asyncio.Protocol):
                 continue
             if stream.is_answered:  # what is thrown away of it does not end
                 self._session.cut(stream, Code.NO_ERROR)
-            else:
+            elif not stream.last:  # else it has an answer, for which its window is closed: it may still stall
                 late = RequestReceiptTimeout("The request did not arrive in time; send it without pauses.")
                 self._refuse(stream, late)
         unfinished = self._session.unfinished_head

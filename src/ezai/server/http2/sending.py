@@ -46,6 +46,11 @@ class StreamState:
         self.deadline = math.inf
         """When the request has to be whole; kept by whoever knows the time."""
 
+    @property
+    def is_told(self) -> bool:
+        """Whether it has its whole answer, sent or pending: there is no place for another."""
+        return self.is_answered or self.last
+
 
 class Sender:
     """The bodies of all answers of one connection. It writes into `out`."""

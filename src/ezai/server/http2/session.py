@@ -198,7 +198,7 @@ class Session:
 
     def _body(self, stream: StreamState, data: bytes, *, is_last: bool) -> Event | None:
         stream.is_asked = is_last
-        if stream.is_answered:
+        if stream.is_told:
             self.consumed(stream, len(data))
             self._close_if_over(stream)
             return None
@@ -252,7 +252,7 @@ class Session:
     def _trailers(self, stream: StreamState, fields: list[Field], *, ends_stream: bool) -> Event | None:
         if stream.is_asked:
             return self._lose(stream, Code.STREAM_CLOSED)
-        if stream.is_answered:
+        if stream.is_told:
             return self._body(stream, b"", is_last=ends_stream)
         if not ends_stream:
             return RequestFaulty(stream, InvalidRequest("The request has a second head."))

@@ -134,7 +134,7 @@ class HttpClient:
         except TimeoutError:
             if self._closed:
                 raise UpstreamUnreachable("The gateway is closing its connections.") from None
-            raise UpstreamTimeout("connect", limit_s) from None
+            raise UpstreamTimeout("connect", limit_s, proxied=self._dialer.proxied) from None
         return self._adopt(dialed)
 
     def _adopt(self, dialed: Dialed) -> Connection:

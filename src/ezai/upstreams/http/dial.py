@@ -64,6 +64,11 @@ class Dialer:
         self._resolve = resolve
         self._stagger_s = stagger_s
 
+    @property
+    def proxied(self) -> bool:
+        """Whether a proxy stands on the way."""
+        return self._proxy is not None
+
     async def dial(self, limit_s: float) -> Dialed:
         """Return a connection; raises `UpstreamUnreachable`.
 
@@ -98,7 +103,7 @@ class Dialer:
     async def _open_tunnel(self, line: Line, proxy: Proxy) -> None:
         status = await line.ask(proxy.connect_head(self._host, self._port), self._header_limit_bytes)
         if not 200 <= status <= 299:
-            raise UpstreamUnreachable(refusal(status))
+            raise refusal(status)
         if line.wire.is_closing():
             raise UpstreamUnreachable("The proxy answered more than it was asked.")
 

@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from ezai.errors import UpstreamUnreachable
 from ezai.policy.openness import is_loopback
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ ENV: Final = "env"
 NONE: Final = "none"
 
 _HOST: Final = re.compile(r"[0-9A-Za-z._:-]+")
+_ENTRY: Final = re.compile(r"(?:\[(?P<v6>[^\]]*)\](?P<length>/\d{1,3})?|(?P<name>[^:]*))(?::(?P<port>\d{1,5}))?")
 
 
 class Proxy(NamedTuple):
@@ -41,7 +43,8 @@ class Proxy(NamedTuple):
 def find_proxy(
     setting: str, *, secure: bool, host: str, port: int, environ: Mapping[str, str] = os.environ
 ) -> Proxy | None:
-    """Return the proxy for one origin, None to connect directly. A loopback host is never proxied.
+    """Return the proxy for one origin, None to connect directly. A loopback host, or a name under localhost, is never
+    proxied: the proxy would take it for its own machine.
 
     `setting` is a proxy's URL; or "none"; or "env" for what the environment says now: HTTPS_PROXY or HTTP_PROXY by
     the origin's scheme, else ALL_PROXY, unless NO_PROXY covers the host. A variable's name in small letters stands
@@ -53,23 +56,32 @@ def find_proxy(
         return None
     if setting != ENV:
         proxy = _parsed(setting, "the proxy")
-        return None if is_loopback(host) else proxy
+        return None if _is_here(host) else proxy
     name, url = _named_by(environ, "https_proxy" if secure else "http_proxy", "all_proxy")
     _, exempt = _named_by(environ, "no_proxy")
-    if not url or is_loopback(host) or _is_exempt(host, port, exempt):
+    if not url or _is_here(host) or _is_exempt(host, port, exempt):
         return None
     return _parsed(url if "://" in url else f"http://{url}", f"the proxy of the environment ({name})")
 
 
-def refusal(status: int) -> str:
-    """Say why there is no tunnel, as a proxy told it by its status."""
+def refusal(status: int) -> UpstreamUnreachable:
+    """Say why there is no tunnel, as a proxy told it by its status.
+
+    A credential or a rule of the proxy is the same the next time: no retry is advised.
+    """
     if status == 407:
-        return "The proxy wants a user and a password, or others than it was given."
+        wanted = "The proxy wants a user and a password, or others than it was given."
+        return UpstreamUnreachable(wanted, should_retry=False)
     if status == 403:
-        return "The proxy does not allow connections to the upstream."
+        return UpstreamUnreachable("The proxy does not allow connections to the upstream.", should_retry=False)
     if status >= 500:
-        return "The proxy could not reach the upstream."
-    return "The proxy refused to connect to the upstream."
+        return UpstreamUnreachable("The proxy could not reach the upstream.")
+    return UpstreamUnreachable("The proxy refused to connect to the upstream.")
+
+
+def _is_here(host: str) -> bool:
+    """Whether it is this machine; names under localhost are, too (RFC 6761 section 6.3)."""
+    return is_loopback(host) or host.lower().rstrip(".").endswith(".localhost")
 
 
 def _parsed(text: str, what: str) -> Proxy:
@@ -132,7 +144,9 @@ def _covers(entry: str, host: str, port: int) -> bool:
 
 
 def _without_port(entry: str) -> tuple[str, int | None]:
-    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>\d{1,5}))?", entry)
+    """An IPv6 address stands in brackets where a port follows, and may do so elsewhere; so may that of a network."""
+    match = _ENTRY.fullmatch(entry)
     if match is None:
         return entry, None  # an IPv6 address or network as it is
-    return match["v6"] or match["name"] or "", int(match["port"]) if match["port"] else None
+    name = f"{match['v6']}{match['length'] or ''}" if match["v6"] else match["name"]
+    return name or "", int(match["port"]) if match["port"] else None

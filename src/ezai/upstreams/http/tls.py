@@ -90,9 +90,13 @@ def server_name(host: str) -> str:
 
 
 def handshake_failed(error: OSError) -> UpstreamUnreachable:
-    """Say what `error`, raised by a handshake, was about; neither host nor path are told."""
+    """Say what `error`, raised by a handshake, was about; neither host nor path are told.
+
+    A certificate that was not accepted will not be the next time: no retry is advised.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
-        return UpstreamUnreachable(_CERTIFICATE_FAULTS.get(error.verify_code, f"{_NOT_ACCEPTED}."))
+        fault = _CERTIFICATE_FAULTS.get(error.verify_code, f"{_NOT_ACCEPTED}.")
+        return UpstreamUnreachable(fault, should_retry=False)
     if isinstance(error, ssl.SSLError):
         return UpstreamUnreachable(_HANDSHAKE_FAULTS.get(error.reason, "The TLS handshake with the upstream failed."))
     return UpstreamUnreachable("The upstream broke off the TLS handshake.")
