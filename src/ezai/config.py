@@ -95,7 +95,7 @@ class LogConfig(_Section, frozen=True):
 
 
 class TimeoutsConfig(_Section, frozen=True):
-    """Seconds per phase of an exchange with an upstream; first_event and idle are for streams only."""
+    """Seconds per phase of an exchange with an upstream; a whole answer's headers have the time of first_event too."""
 
     connect: Seconds = 5
     response_headers: Seconds = 300

@@ -116,7 +116,7 @@ def test_a_cut_upstream_is_named(app: App) -> None:
 def test_a_refusal_is_a_failure_too(app: App) -> None:
     (only,) = app.post()
     assert only.event == "failure"
-    assert json.loads(only.data) == {"cause": "invalid_request_error", "message": "No such luck."}
+    assert json.loads(only.data) == {"cause": "upstream_error", "message": "No such luck."}
 
 
 @pytest.mark.behaviour(HELD)

@@ -90,6 +90,8 @@ def test_one_that_drips_for_ever_ends_at_the_total_time() -> None:
     [
         (b'{"type":"error","error":{"type":"overloaded_error","message":"Busy"}}', 529, "Busy"),
         (b'{"type":"error","error":{"type":"unheard_of","message":"What?"}}', 502, "What?"),
+        (b'{"error":"model not loaded"}', 502, "model not loaded"),
+        (b'[{"error":{"message":"all of it"}}]', 502, "all of it"),
         (b"<html>", 502, "The upstream answered with a body that is no message."),
     ],
 )

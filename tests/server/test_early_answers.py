@@ -16,18 +16,19 @@ from ezai.app import Embedded, Gateway
 from ezai.config import Config, EmbeddedUpstream, LimitsConfig, RouteConfig, ServerConfig, TargetConfig
 from ezai.models.reference import LocalModel
 from ezai.policy.keys import Credentials, VirtualKey
-from ezai.server.lingering import MOST_S, QUIET_S, Lingering
+from ezai.server.edge_settings import HEAD_RECEIPT_S
+from ezai.server.lingering import MOST_S, QUIET_S, SHORT_QUIET_S, Lingering
 from ezai.system import SystemClock
 from ezai.upstreams.embedded import EmbeddedEndpoint
-from tests.conformance.gateway import hello, serving
-from tests.pipeline.fakes import FakeKeys, FakeLedger
+from tests.conformance.gateway import STREAM, hello, serving
+from tests.pipeline.fakes import DONE, FakeKeys, FakeLedger, chunk
 from tests.raw_client import Answer, RawClient, head, raw_client, request
 from tests.server.http2.client import DATA, HEADERS, PROTOCOL_ERROR, frame, good_head, http2_client, window_update
 from tests.server.test_edge import LOOPS, UNARY, Run, in_loop
 from tests.server.test_listener import served
 from tests.server.test_slow_readers import HandClock
 from tests.upstreams.http.fakes import FakeTransport
-from tests.upstreams.http.scripted import Script, ScriptedServer, scripted_server
+from tests.upstreams.http.scripted import EOF, HOLD, Script, ScriptedServer, scripted_server
 
 RECEIPT_S = 20
 MIB = 1024 * 1024
@@ -367,6 +368,9 @@ class OneWay(FakeTransport):
     def close(self) -> None:
         self.calls.append("close")
 
+    def abort(self) -> None:
+        self.calls.append("abort")
+
 
 class BothWays(OneWay):
     """As under TLS."""
@@ -375,8 +379,10 @@ class BothWays(OneWay):
         return False
 
 
-@pytest.mark.parametrize(("transport", "said"), [(OneWay(), ["eof"]), (BothWays(), [])], ids=["TCP", "TLS"])
-def test_lingering_ends_after_silence(transport: OneWay, said: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("transport", "said", "ends"), [(OneWay(), ["eof"], "close"), (BothWays(), [], "abort")], ids=["TCP", "TLS"]
+)
+def test_lingering_ends_after_silence(transport: OneWay, said: list[str], ends: str) -> None:
     lingering = Lingering(transport, 1000, 50)
     lingering.check(50 + QUIET_S - 1)
     lingering.take(1)
@@ -384,7 +390,16 @@ def test_lingering_ends_after_silence(transport: OneWay, said: list[str]) -> Non
     lingering.check(50 + 2 * QUIET_S - 1)
     assert transport.calls == said
     lingering.check(50 + 2 * QUIET_S)
-    assert transport.calls == [*said, "close"]
+    assert transport.calls == [*said, ends]
+
+
+def test_lingering_ends_sooner_while_others_wait() -> None:
+    transport = OneWay()
+    lingering = Lingering(transport, 1000, 50)
+    lingering.check(50 + SHORT_QUIET_S, is_wanted=False)
+    assert transport.calls == ["eof"]
+    lingering.check(50 + SHORT_QUIET_S, is_wanted=True)
+    assert transport.calls == ["eof", "close"]
 
 
 def test_lingering_ends_after_some_time_however_much_comes() -> None:
@@ -479,6 +494,22 @@ def test_garbage_behind_a_request_that_is_being_answered_is_not_told_of(run: Run
             assert await client.rest() == b""
             talk.clock.advance(0.25)
             assert told.requests == [(answer.headers["request-id"], 200, "finished")]
+
+    run(test())
+
+
+def test_a_request_that_does_not_arrive_costs_the_stream_before_it_nothing(run: Run, told: Told) -> None:
+    async def test() -> None:
+        script: Script = [STREAM, chunk("a"), HOLD, chunk("b"), chunk(finish="stop"), DONE, EOF]
+        async with scene(script) as talk, talk.connected() as client:
+            client.send(request(stream=True))
+            await client.until(b'"text":"a"')
+            client.send(b"POST /v1/messages HTTP/1.1\r\nhost: 1")
+            await talk.passes(HEAD_RECEIPT_S)
+            talk.upstream.peers[0].go()
+            assert (await client.rest()).endswith(b"\r\n0\r\n\r\n")
+            talk.clock.advance(0.25)
+            assert [cause for _, _, cause in told.requests] == ["finished"]
 
     run(test())
 

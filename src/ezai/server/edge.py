@@ -131,12 +131,12 @@ class EdgeProtocol(HttpToolsProtocol):
         self._check_reader(now)
         self._check_idle(now)
         if self._lingering is not None:
-            self._lingering.check(now)
+            self._lingering.check(now, is_wanted=self._place.is_wanted)
         if self._deadline is None or now < self._deadline or self.transport.is_closing():
             return
         self._deadline = None
         asked_nothing = self._in_head and self._head_bytes == 0
-        if asked_nothing or self._answering():
+        if asked_nothing or (self._answering() and not self._owes_an_answer()):
             self.transport.close()  # there is nothing to say, or no place to say it
         else:
             self._refuse(RequestReceiptTimeout("The request did not arrive in time; send it without pauses."))
@@ -322,6 +322,7 @@ class EdgeProtocol(HttpToolsProtocol):
             assert serving is not None
             serving.keep_alive = False
             self.pipeline.clear()
+            self.flow.resume_reading()  # else the client's leaving would not be seen
         elif self._answering():
             self.transport.close()  # inside an answer there is no place for another
         elif self._rest_bytes is not None:
@@ -349,6 +350,8 @@ class EdgeProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _linger(self) -> None:
+        if self._lingering is not None:
+            return
         self._is_over, self._deadline = True, None
         self.flow.resume_reading()
         self._lingering = Lingering(self.transport, self._edge.rest_bytes, self._edge.clock.now())

@@ -19,7 +19,7 @@ from ezai.protocol.anthropic.requests import MessagesRequest
 from ezai.protocol.end import UsageSource
 from ezai.protocol.event import Event
 from ezai.protocol.members import without
-from ezai.protocol.openai.errors import ErrorObject
+from ezai.protocol.openai.errors import ErrorObject, read_error
 from ezai.protocol.usage import Usage, is_count
 from ezai.translate.base import ANTHROPIC, Headers, UpstreamFacts, UpstreamRequest
 from ezai.translate.credentials import cut_from_bytes, cut_from_text, fields_without
@@ -69,12 +69,15 @@ class AnthropicToAnthropic:
         return MessagesTap(self._facts.credentials)
 
     def refusal(self, status: int, headers: Headers, body: bytes, requested_model: str) -> RequestError:
-        """An Anthropic-shaped error passes with its body; 401 and 403 are the gateway's own trouble."""
+        """An Anthropic-shaped error passes with its body, one of another shape with its sentence; 401 and 403 are the
+        gateway's own trouble.
+        """
         body = cut_from_bytes(body, self._facts.credentials)
         try:
             error = msgspec.json.decode(body, type=_ErrorBody).error
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return told(status, f"The upstream answered with status {status}.")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            other = read_error(body) or ErrorObject()
+            return told(status, other.message or f"The upstream answered with status {status}.", error=other)
         said = ErrorObject(error.message, error.type)
         if status in {401, 403}:
             refused = "The upstream refused the gateway's own credential; the operator has to mend it."

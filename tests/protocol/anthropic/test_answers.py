@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 
 import msgspec
 import pytest
@@ -59,6 +60,21 @@ def test_an_upstreams_own_error_keeps_its_values_byte_for_byte() -> None:
     error = UpstreamRefused("m", status=400, wire_type="x", upstream_status=400, body=body)
     cause = b',"details":{"error_code":"upstream_error"}'
     assert error_body(error, "req_1") == body[:-2] + cause + b'},"request_id":"req_1"}'
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b',"\xff":1', b',"details":{"\xff":1}', b',"x":' + b"[" * 100_000 + b"]" * 100_000],
+    ids=["name", "details", "deep"],
+)
+def test_an_upstreams_own_error_that_cannot_be_passed_on_is_told_in_our_shape(rest: bytes) -> None:
+    body = b'{"type":"error","error":{"type":"x","message":"m"' + rest + b"}}"
+    error = UpstreamRefused("m", status=400, wire_type="x", upstream_status=400, body=body)
+    assert json.loads(error_body(error, "req_1")) == {
+        "type": "error",
+        "error": {"type": "x", "message": "m", "details": {"error_code": "upstream_error"}},
+        "request_id": "req_1",
+    }
 
 
 def test_retry_advice() -> None:

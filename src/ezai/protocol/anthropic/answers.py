@@ -93,7 +93,9 @@ def read_answer(body: bytes) -> ReadAnswer:
 def error_body(error: RequestError, request_id: str) -> bytes:
     """The JSON of an error answer; `request_id` equals the `request-id` header."""
     if isinstance(error, UpstreamRefused) and error.body is not None:
-        return _own_words(error.body, error.error_code, request_id)
+        own = _own_words(error.body, error.error_code, request_id)
+        if own is not None:
+            return own
     return _encode(_error_value(error, request_id))
 
 
@@ -114,18 +116,21 @@ def _error_value(error: RequestError, request_id: str) -> dict[str, Any]:
     }
 
 
-def _own_words(body: bytes, code: str, request_id: str) -> bytes:
+def _own_words(body: bytes, code: str, request_id: str) -> bytes | None:
     """An upstream's own error body with our request id in the place of its own, and our code where it tells none.
 
-    Every other value stays as it is.
+    Every other value stays as it is. None where the body is no JSON that may be passed on.
     """
-    members = _members(body)
-    error = _members(members["error"])
-    details = error.get("details", _NULL)
-    if bytes(details)[:1] in b"n{":  # null, or an object; of whatever else it may be, nothing is known
-        told = _members(details) if details != _NULL else {}
-        told.setdefault("error_code", msgspec.Raw(_encode(code)))
-        error["details"] = msgspec.Raw(_encode(told))
+    try:
+        members = _members(body)
+        error = _members(members["error"])
+        details = error.get("details", _NULL)
+        if bytes(details)[:1] in b"n{":  # null, or an object; of whatever else it may be, nothing is known
+            told = _members(details) if details != _NULL else {}
+            told.setdefault("error_code", msgspec.Raw(_encode(code)))
+            error["details"] = msgspec.Raw(_encode(told))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # what was passed over when it was first read
+        return None
     members["error"] = msgspec.Raw(_encode(error))
     members["request_id"] = msgspec.Raw(_encode(request_id))
     return _encode(members)
