@@ -115,7 +115,8 @@ def build(
     )
     registry = former.registry if former else StreamRegistry()
     target_states = former.target_states if former else TargetStates(clock)
-    metrics = former.metrics if former else Metrics(registry.__len__, target_states.report, lambda: ledger.waiting)
+    open_now = (registry.__len__, registry.open_streams)
+    metrics = former.metrics if former else Metrics(*open_now, target_states.report, lambda: ledger.waiting)
     offload = former.offload if former else ProcessOffload(clock)
     ports = Ports(
         routes=routes,

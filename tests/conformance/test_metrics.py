@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from tests.conformance.gateway import gateway, hello, run, streamed
+import asyncio
+
+from tests.conformance.gateway import Running, gateway, hello, run, streamed
 from tests.pipeline.fakes import chunk
+from tests.upstreams.http.scripted import HOLD
 
 
 def test_requests_are_counted_by_how_they_ended() -> None:
@@ -31,6 +34,26 @@ def test_requests_are_counted_by_how_they_ended() -> None:
             assert "made-up-by-a-client" not in response.text
 
     run(test())
+
+
+def test_open_streams_are_told_apart_from_other_open_requests() -> None:
+    async def test() -> None:
+        async with gateway(*[[HOLD, *hello()]] * 3) as running:
+            asked = [asyncio.create_task(running.post(stream=stream)) for stream in (True, True, False)]
+            await running.upstream.until(lambda: len(running.upstream.requests) == len(asked))
+            assert await open_now(running) == ["ezai_open_requests 3.0", "ezai_open_streams 2.0"]
+            for peer in running.upstream.peers:
+                peer.go()
+            await asyncio.gather(*asked)
+            await running.until_idle()
+            assert await open_now(running) == ["ezai_open_requests 0.0", "ezai_open_streams 0.0"]
+
+    run(test())
+
+
+async def open_now(running: Running) -> list[str]:
+    lines = (await running.http.get("/metrics")).text.splitlines()
+    return [line for line in lines if line.startswith("ezai_open_")]
 
 
 def test_metrics_of_an_open_gateway_are_for_its_own_machine() -> None:

@@ -112,7 +112,7 @@ def test_metrics_are_one_truth_whoever_is_asked(tmp_path: Path) -> None:
         scrapers = [await gateway.client() for _ in range(STREAMS)]
         clients = await gateway.streams(STREAMS)
         for told in [await counted(scraper) for scraper in scrapers]:
-            assert told["ezai_open_requests"] == STREAMS
+            assert told["ezai_open_requests"] == told["ezai_open_streams"] == STREAMS
         gateway.let_go()
         await rests(clients)
         await gateway.logged("request ended", times=STREAMS)

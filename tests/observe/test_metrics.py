@@ -22,7 +22,7 @@ def lines(metrics: Metrics) -> list[str]:
 
 
 def test_attempts_are_counted_by_upstream_and_cause() -> None:
-    metrics = Metrics(lambda: 0)
+    metrics = Metrics()
     tries = (("near", "upstream_unreachable"), ("near", "upstream_unreachable"), ("far", "finished"))
     for _ in range(2):
         metrics.ended(Outcome("req_1", 200, "finished", 1.0, upstream="far", attempts=3, tries=tries))
@@ -36,7 +36,7 @@ def test_attempts_are_counted_by_upstream_and_cause() -> None:
 
 @pytest.mark.parametrize("ended", [1, MOST_WAITING - 1, MOST_WAITING, MOST_WAITING + 1, 2 * MOST_WAITING])
 def test_every_request_is_counted_once_however_many_there_were_and_however_often_somebody_asks(ended: int) -> None:
-    metrics = Metrics(lambda: 0)
+    metrics = Metrics()
     for _ in range(ended):
         metrics.ended(Outcome("req_1", 200, "finished", 1.0, upstream="far", end=FINISHED))
     for _ in range(2):
@@ -45,7 +45,7 @@ def test_every_request_is_counted_once_however_many_there_were_and_however_often
 
 
 def test_a_count_of_tokens_is_a_request_and_no_answer() -> None:
-    metrics = Metrics(lambda: 0)
+    metrics = Metrics()
     metrics.ended(Outcome("req_1", 200, "finished", 0.1, upstream="far", attempts=1))
     told = lines(metrics)
     assert 'ezai_requests_total{cause="finished",status="200",upstream="far"} 1.0' in told
@@ -55,7 +55,7 @@ def test_a_count_of_tokens_is_a_request_and_no_answer() -> None:
 
 def test_an_outcome_that_holds_an_error_is_not_kept() -> None:
     """A raised error holds the frames that it came through, and so the whole request."""
-    metrics = Metrics(lambda: 0)
+    metrics = Metrics()
     error = UpstreamUnreachable("gone")
     end = End("upstream_unreachable", Usage(), UsageSource.NONE, error=error)
     kept = weakref.ref(error)
@@ -67,7 +67,7 @@ def test_an_outcome_that_holds_an_error_is_not_kept() -> None:
 
 
 def test_records_that_wait_are_told() -> None:
-    assert "ezai_waiting_records 7.0" in lines(Metrics(lambda: 0, tuple, lambda: 7))
+    assert "ezai_waiting_records 7.0" in lines(Metrics(waiting_records=lambda: 7))
 
 
 def test_each_target_is_in_one_state() -> None:
@@ -75,7 +75,7 @@ def test_each_target_is_in_one_state() -> None:
         TargetReport("near", "", Condition.READY, failures=1, ready_in_s=0),
         TargetReport("far", "small", Condition.OPEN, failures=5, ready_in_s=20),
     ]
-    metrics = Metrics(lambda: 0, lambda: reports)
+    metrics = Metrics(targets=lambda: reports)
     told = [line for line in lines(metrics) if line.startswith("ezai_target_state{")]
     assert [line for line in told if line.endswith(" 1.0")] == [
         'ezai_target_state{model="",state="ready",upstream="near"} 1.0',
@@ -95,7 +95,7 @@ def test_nobody_looks_until_somebody_asks() -> None:
         asked += 1
         return []
 
-    metrics = Metrics(lambda: 0, targets)
+    metrics = Metrics(targets=targets)
     before = asked  # the registry looks once for the names
     metrics.ended(Outcome("req_1", 200, "finished", 1.0, upstream="far", tries=(("far", "finished"),)))
     assert asked == before

@@ -542,7 +542,7 @@ def test_draining_takes_no_more() -> None:
         talk.gateway_drains()
         talk.client_gets_json(529)
         with pytest.raises(Draining):
-            talk.registry.enter(Waiter(talk.clock))
+            talk.registry.enter(Waiter(talk.clock), streamed=True)
 
 
 def test_the_end_is_one_value() -> None:

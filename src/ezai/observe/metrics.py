@@ -28,8 +28,9 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 class Metrics:
-    """The port `Observer`, counted. `open_requests` tells how many are being served now, `targets` how targets do,
-    `waiting_records` how much of the record of use is not in the database yet.
+    """The port `Observer`, counted. `open_requests` tells how many are being served now, `open_streams` how many of
+    them are streams, `targets` how targets do, `waiting_records` how much of the record of use is not in the database
+    yet.
 
     What has ended is counted when somebody asks, or when `MOST_WAITING` wait: counting is 30 calls into the library,
     which cost a request that comes alone several times what they cost one after the other.
@@ -37,7 +38,8 @@ class Metrics:
 
     def __init__(
         self,
-        open_requests: Callable[[], int],
+        open_requests: Callable[[], int] = lambda: 0,
+        open_streams: Callable[[], int] = lambda: 0,
         targets: Callable[[], Sequence[TargetReport]] = tuple,
         waiting_records: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -71,9 +73,12 @@ class Metrics:
         self._first_token_of = cache(first_token.labels)
         self._duration_of = cache(duration.labels)
         self._tokens_of = cache(tokens.labels)
-        Gauge("ezai_open_requests", "Requests being served.", registry=registry).set_function(open_requests)
-        waiting = Gauge("ezai_waiting_records", "Records of use that are not in the database yet.", registry=registry)
-        waiting.set_function(waiting_records)
+        for name, told, number in (
+            ("ezai_open_requests", "Requests being served.", open_requests),
+            ("ezai_open_streams", "Those of them that are answered in a stream.", open_streams),
+            ("ezai_waiting_records", "Records of use that are not in the database yet.", waiting_records),
+        ):
+            Gauge(name, told, registry=registry).set_function(number)
         registry.register(_TargetStates(targets))
         registry.register(_LogLines())
 

@@ -25,7 +25,7 @@ class StreamRegistry:
 
     def __init__(self, limit: int = 2000) -> None:
         self.limit = limit
-        self._waiters: set[Waiter] = set()
+        self._waiters: dict[Waiter, bool] = {}  # whether each answers in a stream
         self._emptied: asyncio.Event | None = None
         self._closed: RequestError | None = None
 
@@ -37,7 +37,11 @@ class StreamRegistry:
         """Whether no more requests are taken."""
         return self._closed is not None
 
-    def enter(self, waiter: Waiter) -> None:
+    def open_streams(self) -> int:
+        """How many of them are to be answered in a stream."""
+        return sum(self._waiters.values())
+
+    def enter(self, waiter: Waiter, *, streamed: bool) -> None:
         """Hold a request in the registry, until `leave`.
 
         Raises `Draining` once it is closed, `Overloaded` when it is full.
@@ -46,11 +50,11 @@ class StreamRegistry:
             raise self._closed
         if len(self._waiters) >= self.limit:
             raise Overloaded("The gateway serves as many requests as it may; try again.", retry_after_s=1)
-        self._waiters.add(waiter)
+        self._waiters[waiter] = streamed
 
     def leave(self, waiter: Waiter) -> None:
         """Let go of it."""
-        self._waiters.discard(waiter)
+        self._waiters.pop(waiter, None)
         if self._emptied is not None and not self._waiters:
             self._emptied.set()
             self._emptied = None
@@ -80,15 +84,16 @@ class Attended:
     Entering raises `Draining` or `Overloaded` where the registry takes no more.
     """
 
-    __slots__ = ("_client", "_registry", "_waiter")
+    __slots__ = ("_client", "_registry", "_streamed", "_waiter")
 
-    def __init__(self, client: Client, ports: Ports, registry: StreamRegistry) -> None:
+    def __init__(self, client: Client, ports: Ports, registry: StreamRegistry, *, streamed: bool) -> None:
         self._client = client
         self._registry = registry
+        self._streamed = streamed
         self._waiter = Waiter(ports.clock)
 
     async def __aenter__(self) -> Waiter:
-        self._registry.enter(self._waiter)
+        self._registry.enter(self._waiter, streamed=self._streamed)
         self._client.watch(self._waiter.interrupt)
         return self._waiter.__enter__()
 
@@ -102,7 +107,8 @@ class Attended:
 
 async def run_plain(request: GatewayRequest, ports: Ports, registry: StreamRegistry, client: Client) -> None:
     """Answer one request in the present task. Raises `Draining` before anything was said, else nothing."""
-    async with Attended(client, ports, registry) as waiter, open_stream(request, ports, waiter, client) as stream:
+    attended = Attended(client, ports, registry, streamed=request.message.streamed)
+    async with attended as waiter, open_stream(request, ports, waiter, client) as stream:
         if stream.head is None:
             return
         if not stream.head.alone:

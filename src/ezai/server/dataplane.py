@@ -179,7 +179,7 @@ class DataPlane:
 
     async def _count_tokens(self, exchange: Exchange) -> None:
         request = await self._read(exchange, read_count_request)
-        async with Attended(exchange, self.ports, self.registry) as waiter:
+        async with Attended(exchange, self.ports, self.registry, streamed=False) as waiter:
             answer = await count_tokens(request, self.ports, waiter)
         if answer is not None:
             await exchange.answer(*answer)
