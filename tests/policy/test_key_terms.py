@@ -37,7 +37,10 @@ def test_terms_that_make_sense(terms: dict[str, Any]) -> None:
         ({"models": ("a",) * 101}, "models: are more than 100"),
         ({"budget_nanousd": 0, "budget_period": "day"}, "budget: has to be above zero"),
         ({"budget_nanousd": -1, "budget_period": "day"}, "budget: has to be above zero"),
-        ({"budget_nanousd": MAX_BUDGET_NANOUSD + 1, "budget_period": "day"}, "budget: "),
+        (
+            {"budget_nanousd": MAX_BUDGET_NANOUSD + 1, "budget_period": "day"},
+            "budget: has to be above zero, and not above 1000000000.00 USD",
+        ),
         ({"budget_nanousd": 1}, "period: a budget needs one of day, week, month, total"),
         ({"budget_nanousd": 1, "budget_period": "year"}, "period: "),
         ({"budget_period": "day"}, "period: is of a budget"),

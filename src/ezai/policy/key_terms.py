@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ezai.policy.pricing import usd_text
+
 Period = Literal["day", "week", "month", "total"]
 PERIODS: tuple[str, ...] = get_args(Period)
 
@@ -40,13 +42,13 @@ class KeyTerms:
         for field in ("name", "account"):
             _check_label(field, getattr(self, field))
         _check_models(self.models)
-        _check_count("budget", self.budget_nanousd, MAX_BUDGET_NANOUSD)
+        _check_count("budget", self.budget_nanousd, MAX_BUDGET_NANOUSD, f"{usd_text(MAX_BUDGET_NANOUSD)} USD")
         if self.budget_nanousd is None and self.budget_period is not None:
             raise ValueError("period: is of a budget; give one")
         if self.budget_nanousd is not None and self.budget_period not in PERIODS:
             raise ValueError(f"period: a budget needs one of {', '.join(PERIODS)}")
         for field in ("requests_per_minute", "tokens_per_minute", "concurrent_requests"):
-            _check_count(field, getattr(self, field), MAX_LIMIT)
+            _check_count(field, getattr(self, field), MAX_LIMIT, str(MAX_LIMIT))
 
 
 def _check_label(field: str, label: str) -> None:
@@ -64,6 +66,6 @@ def _check_models(globs: tuple[str, ...]) -> None:
             raise ValueError(f"models: {glob[:MAX_LABEL_CHARS]!r} is no glob over model names")
 
 
-def _check_count(field: str, count: int | None, most: int) -> None:
+def _check_count(field: str, count: int | None, most: int, told: str) -> None:
     if count is not None and not 1 <= count <= most:
-        raise ValueError(f"{field}: has to be above zero, and not above {most}")
+        raise ValueError(f"{field}: has to be above zero, and not above {told}")
