@@ -274,7 +274,7 @@ def _overlay(document: dict[str, Any], environ: Mapping[str, str]) -> None:
     if environ.get("EZAI_HOST"):
         _put(document, "server", "host", environ["EZAI_HOST"])
     if environ.get("EZAI_PORT"):
-        _put(document, "server", "port", _port(environ["EZAI_PORT"]))
+        _put(document, "server", "port", checked_port(environ["EZAI_PORT"], "environment", "EZAI_PORT"))
     if environ.get("EZAI_LOG"):
         level = environ["EZAI_LOG"].lower()
         if level not in LEVELS:
@@ -287,9 +287,7 @@ def _overlay_command_line(document: dict[str, Any], host: str | None, port: int 
     if host is not None:
         _put(document, "server", "host", host)
     if port is not None:
-        if not 0 <= port <= MAX_PORT:
-            raise ConfigurationError("command line", "--port", f"{port} is no port", "Give one, such as 8080.")
-        _put(document, "server", "port", port)
+        _put(document, "server", "port", checked_port(port))
     if workers is not None:
         if not 1 <= workers <= MAX_WORKERS:
             fix = f"Give a number from 1 to {MAX_WORKERS}."
@@ -301,11 +299,12 @@ def _put(document: dict[str, Any], section: str, key: str, value: object) -> Non
     document.setdefault(section, {})[key] = value
 
 
-def _port(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > MAX_PORT:
-        shown = text if len(text) < 20 else text[:20] + "…"
-        raise ConfigurationError("environment", "EZAI_PORT", f"{shown!r} is no port", "Give one, such as 8080.")
-    return int(text)
+def checked_port(given: int | str, where: str = "command line", key: str = "--port") -> int:
+    """The port that was given. Raises `ConfigurationError` where it is none."""
+    if not re.fullmatch(r"[0-9]{1,5}", str(given)) or int(given) > MAX_PORT:
+        shown = given if len(str(given)) < 20 else f"{str(given)[:20]}…"
+        raise ConfigurationError(where, key, f"{shown!r} is no port", "Give one, such as 8080.")
+    return int(given)
 
 
 # Checking.

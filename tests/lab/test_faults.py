@@ -19,7 +19,7 @@ from ezai.lab.mock import Accept, Mock, RequestRecord, behaviour, black_hole, cl
 from ezai.lab.mock.asked import Asked, Body, HttpRequest
 from ezai.lab.mock.faults.heads import HTML, RAW_HEADER_KINDS
 from ezai.lab.mock.faults.table import FAULTS
-from ezai.lab.mock.reply import Frame, Wait
+from ezai.lab.mock.reply import Frame, Reply, Wait
 from ezai.lab.mock.routes import answer
 from ezai.lab.mock.wire_anthropic import ANTHROPIC
 from ezai.protocol.sse import parse_frame
@@ -126,6 +126,51 @@ def test_addresses_at_which_nobody_answers() -> None:  # U1, U2
             sock.connect(("127.0.0.1", int(url.rpartition(":")[2])))
 
 
+# Places.
+
+
+def bytes_of(reply: Reply) -> list[object]:
+    """What is played: bytes, and the steps between."""
+    return [item.data if isinstance(item, Frame) else item for item in reply.items()]
+
+
+PLACED = {name: ":1" if ":" in row.reader.form else "" for name, row in FAULTS.items() if "EVENT" in row.reader.form}
+
+
+@pytest.mark.parametrize("name", PLACED)
+@pytest.mark.parametrize("place", ["99", "usage"])
+def test_a_place_that_never_comes_leaves_the_answer_as_it_is_and_is_told(name: str, place: str) -> None:
+    reply = reply_with(f"{name}={place}{PLACED[name]}")
+    assert reply.not_applied == [name]
+    assert bytes_of(reply) == bytes_of(reply_with(""))
+    assert reply.not_applied == [name]
+
+
+@pytest.mark.parametrize("name", PLACED)
+@pytest.mark.parametrize("place", ["4", "content_block_delta"])
+def test_a_place_that_comes_is_told_as_soon_as_it_has(name: str, place: str) -> None:
+    reply = reply_with(f"{name}={place}{PLACED[name]}")
+    items = reply.items()
+    before = [next(items) for _ in range(3)]
+    assert [item.kind for item in before if isinstance(item, Frame)] == ["head", *NAMES[:2]]
+    assert reply.not_applied == [name]
+    list(items)
+    assert reply.not_applied == []
+
+
+def test_the_place_before_the_first_event_is_one_for_what_comes_behind_it() -> None:
+    for name, more in PLACED.items():
+        reply = reply_with(f"{name}=0{more}")
+        is_changed = bytes_of(reply) != bytes_of(reply_with(""))
+        assert reply.not_applied == ([] if is_changed else [name]), name
+
+
+def test_faults_of_a_spared_request_are_not_applied() -> None:
+    reply = reply_with("status=500,stall_after=3", is_faulty=False)
+    assert reply.not_applied == ["status", "stall_after"]
+    assert reply.status == 200
+
+
 def test_open_connections_may_be_dropped(run: Run) -> None:
     async def main() -> None:
         async with mock_upstream("stall_after=2") as mock, asking(mock) as client:
@@ -212,12 +257,16 @@ def test_no_answer(run_on_both: Run, kind: str) -> None:  # U3, U15
     run_on_both(main())
 
 
-def steps_of(faults: str) -> list[object]:
-    """What is played of a stream of three tokens: the names of events, `head` and `tail`, and the steps between."""
+def reply_with(faults: str, *, is_faulty: bool = True) -> Reply:
+    """A stream of three tokens with these faults."""
     asked_for = HttpRequest("POST", "/v1/messages", [], b"")
     body = Body(model="m", messages=[msgspec.Raw(b"{}")], max_tokens=9, stream=True)
-    reply = answer(Asked(asked_for, body, 1, ANTHROPIC, behaviour(f"tokens=3,{faults}")), is_faulty=True)
-    return [item.kind if isinstance(item, Frame) else item for item in reply.items()]
+    return answer(Asked(asked_for, body, 1, ANTHROPIC, behaviour(f"tokens=3,{faults}")), is_faulty=is_faulty)
+
+
+def steps_of(faults: str) -> list[object]:
+    """What is played of it: the names of events, `head` and `tail`, and the steps between."""
+    return [item.kind if isinstance(item, Frame) else item for item in reply_with(faults).items()]
 
 
 def test_delays(run: Run) -> None:  # U3, U4, U5

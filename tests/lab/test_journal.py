@@ -36,6 +36,49 @@ def test_a_record_says_what_was_asked_and_what_was_answered(run: Run) -> None:
     run(main())
 
 
+def test_a_record_says_which_faults_did_not_happen(run: Run) -> None:
+    async def main() -> None:
+        async with mock_upstream() as mock:
+            await asked(mock, "tokens=3,cut_after=99,drop=ping")
+            assert (await mock.journal.ended()).not_applied == ["cut_after"]
+            shown = msgspec.json.decode(mock.journal.as_json())["requests"][0]
+            assert (shown["not_applied"], shown["ended"]) == (["cut_after"], "whole")
+            spared = [await asked(mock, "status=529,times=1") for _ in range(2)]
+            assert [client.status for client in spared] == [529, 200]
+            assert [(await mock.journal.ended(place)).not_applied for place in (2, 3)] == [[], ["status"]]
+            assert (await asked(mock, "status=500,stall_after=3")).status == 500
+            assert (await mock.journal.ended(4)).not_applied == ["stall_after"]
+
+    run(main())
+
+
+def test_a_fault_is_not_applied_until_its_place_has_come(run: Run) -> None:
+    async def main() -> None:
+        async with mock_upstream("tokens=3,stall_after=2,drop=5") as mock, asking(mock):
+            record = await mock.journal.accepted()
+            await mock.journal.until(lambda: record.is_holding)
+            assert record.not_applied == ["drop"]
+            mock.release()
+            await mock.journal.ended()
+            assert record.not_applied == []
+
+    run(main())
+
+
+def test_a_place_that_is_none_is_refused(run: Run) -> None:
+    async def main() -> None:
+        async with mock_upstream() as mock:
+            for given in (
+                {"behaviour": "tokens=1,stall_after=mesage_start"},
+                {"model": "mock-stall_after=mesage_start"},
+            ):
+                refusal = await asked(mock, **given)
+                assert refusal.status == 400
+                assert "'mesage_start' is no kind of event. Did you mean message_start?" in refusal.body.decode()
+
+    run(main())
+
+
 def test_connections_are_told_apart(run: Run) -> None:
     async def main() -> None:
         async with mock_upstream("tokens=1") as mock:

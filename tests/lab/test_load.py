@@ -308,11 +308,38 @@ def test_a_url_may_be_a_base_or_the_whole(url: str, wire: Any, target: str) -> N
         ({"url": "http://h", "streams": 1}, "either a rate"),
         ({"url": "http://h", "rate": 1.0, "concurrency": 1, "streams": 1}, "either a rate"),
         ({"url": "http://h", "rate": 1.0}, "has to end"),
+        ({"url": "http://[::1", "rate": 1.0, "streams": 1}, "is no URL"),
+        ({"url": "http://h:0", "rate": 1.0, "streams": 1}, "is no URL"),
+        ({"url": "http://h", "rate": -1.0, "streams": 1}, r"^--rate -1: it has to be above 0\.$"),
+        ({"url": "http://h", "concurrency": -1, "streams": 1}, r"^--concurrency -1: it has to be above 0\.$"),
     ],
 )
 def test_a_plan_that_cannot_be_run_is_refused(given: dict[str, Any], told: str) -> None:
     with pytest.raises(SetupError, match=told):
         LoadPlan(**given).checked()
+
+
+@pytest.mark.parametrize(
+    ("field", "option", "bad"),
+    [
+        ("rate", "--rate", [-1.0]),
+        ("max_tokens", "--tokens", [0, -1]),
+        ("duration_s", "--duration", [-1.0]),
+        ("streams", "--streams", [-1]),
+        ("timeout_s", "--timeout", [0.0, -1.0]),
+        ("leave_after", "--leave-after", [-1]),
+        ("leave_chance", "--leave-chance", [-0.5, 1.5]),
+        ("read_bytes_per_s", "--read-rate", [-1.0]),
+        ("stop_after", "--stop-after", [-1]),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_by_its_name(field: str, option: str, bad: list[float]) -> None:
+    good: dict[str, Any] = {"url": "http://h", "concurrency": 1, "streams": 1, "duration_s": 1.0}
+    is_count = isinstance(bad[0], int)
+    for number in [*bad, *([] if is_count else [float("nan"), float("inf"), float("-inf")])]:
+        with pytest.raises(SetupError, match=rf"^{option} {number:g}: it has to be "):
+            LoadPlan(**{**good, field: number}).checked()
+    LoadPlan(**good).checked()
 
 
 def test_words_due_are_known_of_mocks_alone() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ezai.errors import ConfigurationError
-from ezai.lab.mock import Accept, behaviour, mock_upstream
+from ezai.lab.mock import Accept, Unreachable, behaviour, mock_upstream
 from ezai.lab.mock.script import Casting, load
 from tests.lab.conftest import Run
 from tests.lab.plain import asked, connected
@@ -65,6 +65,30 @@ def test_requests_are_counted_by_the_other_conditions_whoever_answers(tmp_path: 
     assert [given.tokens for given in chosen if given] == [1, 2, 3, 3]
 
 
+def test_what_the_file_accepts_is_for_connections_without_a_rule(tmp_path: Path) -> None:
+    text = 'accept = "deaf"\n[[connections]]\nconnection = 2\naccept = "serve"\n'
+    casting = Casting(load(written(tmp_path, text)))
+    assert [casting.accept(number) for number in (1, 2, 3)] == [Accept.DEAF, Accept.SERVE, Accept.DEAF]
+
+
+def test_a_script_may_say_that_nobody_is_there(run: Run, tmp_path: Path) -> None:
+    script = load(written(tmp_path, 'accept = "refuse"\n[[rules]]\nbehaviour = "tokens=1"\n'))
+    assert script.unreachable is Unreachable.REFUSE
+
+    async def main() -> None:
+        async with mock_upstream(script=script) as mock:
+            url = mock.url
+            with pytest.raises(ConnectionRefusedError):
+                await connected(mock)
+            mock.stop_listening()
+            mock.follow(script.accepting("serve"))
+            mock.listen()
+            assert mock.url == url
+            assert (await asked(mock)).status == 200
+
+    run(main())
+
+
 def test_a_script_is_followed(run: Run, tmp_path: Path) -> None:
     script = load(written(tmp_path, SCRIPT.replace("connection = 9", "connection = 4")))
 
@@ -107,6 +131,16 @@ def test_a_script_is_followed(run: Run, tmp_path: Path) -> None:
         ("[[rules]]\nrequest = '3-1-2'\n", 'rules[1].request: \'3-1-2\' is no range. Write 3, "1-3" or "3-"'),
         ("[[rules]]\nrequest = 0\n", "rules[1].request: 0 is no range."),
         ("[[rules]]\nheaders = { a = 1 }\n", "rules[1].headers: Expected str, got int. See docs/mock.md."),
+        ("accept = 'no'\n", "accept: 'no' is none. Use one of serve, reset, close, deaf, refuse, black_hole."),
+        (
+            "[[connections]]\nconnection = 1\naccept = 'refuse'\n",
+            "connections[1].accept: 'refuse' is of the whole mock, since it lets no connection come about. "
+            'Write accept = "refuse" above all tables of the file.',
+        ),
+        (
+            "[[rules]]\nbehaviour = 'drop=mesage_stop'\n",
+            "rules[1].behaviour.drop: 'mesage_stop' is no kind of event. Did you mean message_stop?",
+        ),
         ("[[connections]]\naccept = 'no'\n", "connections[1].accept: 'no' is none. Use one of serve, reset, close"),
         ("[[connections]]\n", "connections[1].accept: Object missing required field accept. See docs/mock.md."),
     ],

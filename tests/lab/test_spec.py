@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 
 from ezai.errors import ConfigurationError
 from ezai.lab.mock import Behaviour, behaviour
+from ezai.lab.mock.asked import Asked, HttpRequest, read_body
 from ezai.lab.mock.behaviour import settings
 from ezai.lab.mock.faults.table import FAULTS
 from ezai.lab.mock.reply import KeepAlive
 from ezai.lab.mock.spec import parse, parse_remote, table
 from ezai.lab.mock.values import At, Where
+from ezai.lab.mock.wire import Wire
+from ezai.lab.mock.wire_anthropic import ANTHROPIC
+from ezai.lab.mock.wire_openai import OPENAI
 
 PAGE = Path(__file__).parents[2] / "docs/mock.md"
 
@@ -78,6 +82,14 @@ def test_whatever_is_written_is_understood_or_refused_with_its_place(written: st
         ("unnamed=yes", "here: unnamed: 'yes' cannot be. Expected no value, true or false."),
         ("status=99", "here: status: '99' cannot be. Expected an HTTP status."),
         ("cut_after=-3", "here: cut_after: '-3' cannot be. Expected an event: its number, last, or its kind."),
+        ("cut_after=mesage_stop", "here: cut_after: 'mesage_stop' is no kind of event. Did you mean message_stop?"),
+        ("end_in=finsh:3", "here: end_in: 'finsh' is no kind of event. Did you mean finish?"),
+        (
+            "drop=xyzzy",
+            "here: drop: 'xyzzy' is no kind of event. Give its number, last, or one of message_start, "
+            "content_block_start, ping, content_block_delta, content_block_stop, message_delta, message_stop, "
+            "role, reasoning, content, tool, finish, usage, done.",
+        ),
         ("pause_after=3", "here: pause_after: '3' cannot be. Expected EVENT:SECONDS."),
         ("split=0", "here: split: '0' cannot be. Expected offsets in bytes, 1 or more, joined by +."),
         ("keep_alive=no", "here: keep_alive: 'no' cannot be. Expected one of yes, close, silent, race, race_reset."),
@@ -99,6 +111,20 @@ def test_a_file_is_read_for_whoever_runs_the_mock_and_for_nobody_else(tmp_path: 
         parse_remote(f"recording={file}", "The header x-mock")
     with pytest.raises(ConfigurationError, match="a file that can be read"):
         behaviour(recording=tmp_path / "none")
+
+
+def test_a_recording_has_kinds_of_its_own() -> None:
+    made = behaviour("cut_after=vendor_event", recording=b"event: vendor_event\ndata: {}\n\n")
+    assert dict(made.faults) == {"cut_after": Where(kind="vendor_event")}
+    with pytest.raises(ConfigurationError, match="'vendor_evnt' is no kind of event"):
+        behaviour("cut_after=vendor_evnt", recording=b"event: vendor_event\ndata: {}\n\n")
+
+
+@pytest.mark.parametrize("wire", [ANTHROPIC, OPENAI])
+def test_the_kinds_of_a_wire_are_those_of_its_events(wire: Wire) -> None:
+    body = read_body(b'{"model":"m","messages":[{}],"stream":true,"stream_options":{"include_usage":true}}')
+    asked = Asked(HttpRequest("POST", "/", [], b""), body, 1, wire, behaviour("tokens=1,thinking=1,tools=1"))
+    assert {frame.kind for frame in wire.events(asked)} == set(wire.kinds)
 
 
 def test_a_behaviour_is_a_value() -> None:
@@ -127,7 +153,7 @@ def test_the_page_shows_the_tables() -> None:
 def test_every_row_of_the_upstream_s_faults_can_be_injected() -> None:
     named = {row for fault in FAULTS.values() for row in fault.rows.split(", ")}
     by_settings = {"U6"}  # endless
-    by_connection = {"U1", "U2", "U35"}  # Accept, Mock.stop_listening, black_hole, Tls
+    by_connection = {"U1", "U2", "U35"}  # Accept, Unreachable, Mock.stop_listening, Tls
     by_size = {"U21"}  # tokens=100000
     assert named | by_settings | by_connection | by_size >= {f"U{number}" for number in range(1, 36)}
 

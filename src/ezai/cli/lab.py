@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ezai.lab.load.plan import LoadPlan
     from ezai.lab.mock.script import Script
     from ezai.lab.mock.server import Mock, Tls
+    from ezai.lab.mock.unreachable import Unreachable
 
 DEFAULT_PORT = 8090
 DEFAULT_TOKENS = 50
@@ -40,7 +41,11 @@ def add_mock(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     choice.add_argument(
         "--behaviour", metavar="SPEC", help="one for every request, such as tokens=50,rate=20,cut_after=3"
     )
-    command.add_argument("--accept", metavar="KIND", help="what becomes of connections: serve, reset, close or deaf")
+    command.add_argument(
+        "--accept",
+        metavar="KIND",
+        help="what becomes of connections: serve, reset, close or deaf; refuse or black_hole: none comes about",
+    )
     command.add_argument("--tls-certificate", type=Path, metavar="FILE", help="with --tls-key: answer over TLS")
     command.add_argument("--tls-key", type=Path, metavar="FILE")
     command.add_argument("--journal", type=Path, metavar="FILE", help="append what happened, as JSON lines")
@@ -54,10 +59,8 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("url", metavar="URL", help="base URL of a gateway or a model server")
     command.add_argument("--openai", action="store_true", help="ask /v1/chat/completions instead of /v1/messages")
     command.add_argument("--model", help="model to ask for (a mock's, with --tokens numbered tokens)")
-    command.add_argument("--rate", type=float, default=0.0, help="new streams a second, open loop")
-    command.add_argument(
-        "--concurrency", type=int, default=0, help=f"or so many at a time ({DEFAULT_CONCURRENCY} without --rate)"
-    )
+    command.add_argument("--rate", type=float, help="new streams a second, open loop")
+    command.add_argument("--concurrency", type=int, help=f"or so many at a time ({DEFAULT_CONCURRENCY} without --rate)")
     command.add_argument("--tokens", type=int, default=DEFAULT_TOKENS, help=f"tokens per answer ({DEFAULT_TOKENS})")
     command.add_argument("--token-rate", type=float, default=0.0, help="tokens a second that a mock gives (at once)")
     command.add_argument(
@@ -89,24 +92,35 @@ def _add_config(command: argparse.ArgumentParser) -> None:
 def _run_mock(parsed: argparse.Namespace) -> int:
     import asyncio
 
+    from ezai.config import checked_port
     from ezai.errors import SetupError
-    from ezai.lab.mock.script import Accept, ConnectionRule, Script, in_turn, load
     from ezai.lab.mock.server import Tls
-    from ezai.lab.mock.spec import parse
 
+    checked_port(parsed.port)
     if (parsed.tls_certificate is None) != (parsed.tls_key is None):
         raise SetupError("--tls-certificate and --tls-key go together.")
     tls = Tls(parsed.tls_certificate, parsed.tls_key) if parsed.tls_key else None
-    script = load(parsed.script) if parsed.script else Script()
-    if parsed.behaviour is not None:
-        script = in_turn([parse(parsed.behaviour, "--behaviour")])
-    if parsed.accept is not None:
-        if parsed.accept not in set(Accept):
-            raise SetupError(f"--accept {parsed.accept}: use one of {', '.join(Accept)}.")
-        script = Script(script.rules, (ConnectionRule(Accept(parsed.accept)),))
+    script = _script(parsed)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_mock(script, tls, parsed))
     return 0
+
+
+def _script(parsed: argparse.Namespace) -> Script:
+    """What is to be answered, and to whom. Raises `SetupError`."""
+    from ezai.errors import SetupError
+    from ezai.lab.mock.script import Script, in_turn, load
+    from ezai.lab.mock.spec import parse
+
+    script = load(parsed.script) if parsed.script else Script()
+    if parsed.behaviour is not None:
+        script = in_turn([parse(parsed.behaviour, "--behaviour")])
+    if parsed.accept is None:
+        return script
+    try:
+        return script.accepting(parsed.accept)
+    except ValueError as error:
+        raise SetupError(f"--accept {parsed.accept}: use one of {error}.") from None
 
 
 async def _mock(script: Script, tls: Tls | None, parsed: argparse.Namespace) -> None:
@@ -128,17 +142,23 @@ async def _mock(script: Script, tls: Tls | None, parsed: argparse.Namespace) -> 
         journal_file=parsed.journal,
         keeps_bodies=False,
     ) as mock:
-        _announce(mock)
+        _announce(mock, script.unreachable)
         await stopping.wait()
 
 
-def _announce(mock: Mock) -> None:
-    lines = [
-        f"The mock is ready at {mock.url}",
-        f"  Anthropic  base_url='{mock.url}'      model='mock-tokens=50,rate=20'",
-        f"  OpenAI     base_url='{mock.url}/v1'",
-        f"  journal    curl {mock.url}/mock/journal",
-    ]
+def _announce(mock: Mock, unreachable: Unreachable | None) -> None:
+    from ezai.lab.mock.unreachable import Unreachable
+
+    lines = {
+        None: [
+            f"The mock is ready at {mock.url}",
+            f"  Anthropic  base_url='{mock.url}'      model='mock-tokens=50,rate=20'",
+            f"  OpenAI     base_url='{mock.url}/v1'",
+            f"  journal    curl {mock.url}/mock/journal",
+        ],
+        Unreachable.REFUSE: [f"The mock refuses every connection at {mock.url}"],
+        Unreachable.BLACK_HOLE: [f"The mock completes no handshake at {mock.url}"],
+    }[unreachable]
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
@@ -156,8 +176,13 @@ def _run_bench(parsed: argparse.Namespace, environ: Mapping[str, str] = os.envir
 
 
 def _plan(parsed: argparse.Namespace, environ: Mapping[str, str]) -> LoadPlan:
-    from ezai.lab.load.plan import LoadPlan
+    from ezai.errors import SetupError
+    from ezai.lab.load.plan import LoadPlan, check_number
 
+    for option in ("rate", "concurrency"):
+        if getattr(parsed, option) == 0:  # in a plan it would say that there is none
+            raise SetupError(f"--{option} 0: it has to be above 0.")
+    check_number("--token-rate", parsed.token_rate, parsed.token_rate >= 0, "0 or more")
     mock_model = f"mock-tokens={parsed.tokens}" + (f",rate={parsed.token_rate:g}" if parsed.token_rate else "")
     concurrency = parsed.concurrency or (0 if parsed.rate else DEFAULT_CONCURRENCY)
     return LoadPlan(
@@ -166,7 +191,7 @@ def _plan(parsed: argparse.Namespace, environ: Mapping[str, str]) -> LoadPlan:
         model=parsed.model or mock_model,
         max_tokens=parsed.tokens,
         is_streamed=not parsed.unary,
-        rate=parsed.rate,
+        rate=parsed.rate or 0.0,
         concurrency=concurrency,
         duration_s=parsed.duration,
         streams=parsed.streams,

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from ezai import __version__, config
-from ezai.config import Config, EmbeddedUpstream
+from ezai.config import Config, EmbeddedUpstream, ServerConfig
 from ezai.models.catalogue import CATALOGUE, model_path
 from ezai.models.verify import is_pulled
 from ezai.observe.log import start_logging
 from ezai.supervise.loop import event_loop
-from ezai.supervise.service import Ready, run
+from ezai.supervise.service import Ready, check_start, run
 
 
 def serve(config_file: Path | None, host: str | None, port: int | None, workers: int | None) -> int:
@@ -37,7 +37,7 @@ def announce(ready: Ready) -> None:
         *_workers(ready),
         "  speaks    Anthropic Messages: /v1/messages (stream and unary), count_tokens, /v1/models",
         "",
-        f"  Chat      open {ready.url} in a browser, or: ezai chat 'Write a haiku about APIs'",
+        f"  Chat      open {ready.url} in a browser, or: ezai chat {_where(ready)}'Write a haiku about APIs'",
         f"  Python    Anthropic(base_url='{ready.url}', api_key='sk-your-key')",
         f"  curl      curl --no-buffer {ready.url}/v1/messages -H 'content-type: application/json' \\",
         '              -d \'{"model":"claude-sonnet-4-5","max_tokens":256,"stream":true,'
@@ -45,6 +45,12 @@ def announce(ready: Ready) -> None:
         "",
     ]
     print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _where(ready: Ready) -> str:
+    """What `ezai chat` has to be told where it would look elsewhere by itself."""
+    default = ServerConfig()
+    return "" if ready.url == f"http://{default.host}:{default.port}" else f"--url {ready.url} "
 
 
 def _access(ready: Ready) -> str:
@@ -60,11 +66,15 @@ def _workers(ready: Ready) -> list[str]:
 
 
 def _pull_missing(settings: Config) -> None:
-    """Bring the embedded model when it is one of the catalogue and not here yet: one command is enough."""
+    """Bring the embedded model when it is one of the catalogue and not here yet: one command is enough.
+
+    Where the gateway could not start with it either, that is found out before.
+    """
     for upstream in settings.upstreams:
         if isinstance(upstream, EmbeddedUpstream) and (model := CATALOGUE.get(upstream.model)):
             if model_path(model, settings.data_dir).exists() and is_pulled(model, settings.data_dir):
                 continue
+            check_start(settings)
             from rich.console import Console
 
             from ezai.cli.models import pull_with_progress

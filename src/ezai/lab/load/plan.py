@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,14 +65,27 @@ class LoadPlan:
 
     def checked(self) -> LoadPlan:
         """Itself. Raises `SetupError` for a plan that cannot be run."""
-        address = urlsplit(self.url)
-        if address.scheme not in _PORTS or not address.hostname:
+        if not _is_askable(self.url):
             raise SetupError(f"{self.url!r} is no URL that can be asked; give http://HOST:PORT.")
+        self._check_numbers()
         if (self.rate > 0) == (self.concurrency > 0):
             raise SetupError("Give either a rate of arrivals or a number of streams at a time.")
         if self.duration_s <= 0 and self.streams <= 0:
             raise SetupError("Give a duration or a number of streams: a load has to end.")
         return self
+
+    def _check_numbers(self) -> None:
+        """Raises `SetupError` for the first that cannot be; it is called as `ezai bench` calls it."""
+        check_number("--rate", self.rate, self.rate >= 0, "above 0")  # 0 says that there is none
+        check_number("--concurrency", self.concurrency, self.concurrency >= 0, "above 0")
+        check_number("--tokens", self.max_tokens, self.max_tokens > 0, "above 0")
+        check_number("--duration", self.duration_s, self.duration_s >= 0, "0 or more")
+        check_number("--streams", self.streams, self.streams >= 0, "0 or more")
+        check_number("--timeout", self.timeout_s, self.timeout_s > 0, "above 0")
+        check_number("--leave-after", self.leave_after, self.leave_after >= 0, "0 or more")
+        check_number("--leave-chance", self.leave_chance, 0 <= self.leave_chance <= 1, "from 0 to 1")
+        check_number("--read-rate", self.read_bytes_per_s, self.read_bytes_per_s >= 0, "0 or more")
+        check_number("--stop-after", self.stop_after, self.stop_after >= 0, "0 or more")
 
     @property
     def host(self) -> str:
@@ -116,3 +130,20 @@ class LoadPlan:
         except ConfigurationError:
             return None
         return min(behaviour.tokens, self.max_tokens)
+
+
+def check_number(option: str, number: float, is_possible: bool, due: str) -> None:
+    """Raises `SetupError` for a number that is not possible, or not finite; `due` says what it has to be."""
+    if not math.isfinite(number):
+        due = f"a number, {due}" if math.isnan(number) else f"{due}, and finite"
+    elif is_possible:
+        return
+    raise SetupError(f"{option} {number:g}: it has to be {due}.")
+
+
+def _is_askable(url: str) -> bool:
+    try:
+        address = urlsplit(url)
+        return address.scheme in _PORTS and bool(address.hostname) and (address.port is None or address.port > 0)
+    except ValueError:  # of brackets that are left open, or a port that is none
+        return False

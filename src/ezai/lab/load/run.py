@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import time
+from pathlib import Path
 from random import Random
 
 from ezai.errors import SetupError
@@ -19,7 +20,10 @@ TICK_S = 0.25
 
 
 async def run_load(plan: LoadPlan) -> LoadResult:
-    """Run a load to its end. Raises `SetupError` for a plan that cannot be run, or an address that is not known."""
+    """Run a load to its end.
+
+    Raises `SetupError` for a plan that cannot be run, an address that is not known, or certificates that are none.
+    """
     plan.checked()
     load = _Load(plan, await _address(plan))
     cpu_s, started_s = time.process_time(), time.perf_counter()
@@ -42,6 +46,13 @@ async def _address(plan: LoadPlan) -> tuple[int, tuple[str, int]]:
     return family, (str(address[0]), int(address[1]))
 
 
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SetupError(f"{ca_file} holds no certificates to trust ({error}); choose another --ca-file.") from None
+
+
 class _Load:
     """One run."""
 
@@ -49,7 +60,7 @@ class _Load:
         self._plan = plan
         self._family, self._address = address
         self._form = RequestForm(plan)
-        self._tls = ssl.create_default_context(cafile=plan.ca_file) if plan.is_tls else None
+        self._tls = _trusting(plan.ca_file) if plan.is_tls else None
         self._dice = Random(plan.seed)  # noqa: S311  # the same dice every time
         self._idle: list[LoadConnection] = []
         self._running: dict[Stream, LoadConnection | None] = {}

@@ -18,8 +18,9 @@ journal.py         what was accepted and produced, and waiting on it
 routes.py          path -> answer
 playback.py        an answer played onto a transport
 connection.py      one accepted connection: requests in, answers out
-server.py          the listening side, and `mock_upstream`
+address.py         the address that a mock takes, and its URL
 unreachable.py     addresses at which nobody answers
+server.py          the listening side, and `mock_upstream`
 """
 
 from ezai.lab.mock.behaviour import Behaviour
@@ -27,7 +28,7 @@ from ezai.lab.mock.journal import ConnectionRecord, Ended, Journal, RequestRecor
 from ezai.lab.mock.script import Accept, Script
 from ezai.lab.mock.server import Mock, mock_upstream
 from ezai.lab.mock.spec import behaviour
-from ezai.lab.mock.unreachable import black_hole, closed_port
+from ezai.lab.mock.unreachable import Unreachable, black_hole, closed_port
 
 __all__ = [
     "Accept",
@@ -38,6 +39,7 @@ __all__ = [
     "Mock",
     "RequestRecord",
     "Script",
+    "Unreachable",
     "behaviour",
     "black_hole",
     "closed_port",

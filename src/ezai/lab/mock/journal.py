@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ezai.errors import SetupError
 from ezai.lab.mock.asked import Headers
 
 KEPT_RECORDS = 100_000
@@ -70,6 +71,9 @@ class RequestRecord:
     """The first 16 hexadecimal digits of its SHA-256."""
     model: str = ""
     behaviour: str = ""
+    not_applied: list[str] = field(default_factory=list)
+    """Faults of the behaviour whose place has not come, or which `times` or `chance` left out; once the answer has
+    ended, those that never happened."""
     status: int = 0
     events: int = 0
     """Whole events written."""
@@ -217,7 +221,13 @@ class JournalWriter:
     """Appends lines to a file, in a thread of its own: a slow disk must not slow down a stream."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
+        """Raises `SetupError` for a file that cannot be written."""
+        try:
+            self._file = path.open("ab")
+        except OSError as error:
+            raise SetupError(
+                f"The journal {path} cannot be written ({error.strerror}); choose another --journal."
+            ) from None
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mock-journal", daemon=True)
         self._thread.start()

@@ -123,6 +123,17 @@ class Reply:
     """Over the bytes of the events, before framing: what no event can be read in any more."""
     wire_stages: list[Stage] = field(default_factory=list)
     """Over the head and the framed body."""
+    not_applied: list[str] = field(default_factory=list)
+    """Faults that have not happened, since their place has not come; it is shorter as the answer is played."""
+
+    def awaits(self, fault: str) -> Callable[[], None]:
+        """A fault happens at a place; the callable returned says that the place has come. It may be called again."""
+        self.not_applied.append(fault)
+        return lambda: self._apply(fault)
+
+    def _apply(self, fault: str) -> None:
+        if fault in self.not_applied:
+            self.not_applied.remove(fault)
 
     def items(self) -> Items:
         """Everything that is to be played, made as it is asked for."""

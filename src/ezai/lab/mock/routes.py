@@ -43,6 +43,8 @@ def answer(asked: Asked, *, is_faulty: bool) -> Reply:
     if is_faulty:
         for name, value in behaviour.faults:
             FAULTS[name].apply(reply, value, asked)
+    else:
+        reply.not_applied = [name for name, _ in behaviour.faults]
     if asked.request.method == "HEAD":
         reply.framing, reply.source = Framing.NONE, ()
     if line_end := _LINE_ENDS.get(behaviour.line_end):

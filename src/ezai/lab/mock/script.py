@@ -1,6 +1,7 @@
-"""A script: which request gets which behaviour, and which connection is served at all.
+"""A script: which request gets which behaviour, which connection is served, and whether the mock can be reached.
 
-A TOML file of `[[rules]]` and `[[connections]]`; the first that matches wins. docs/mock.md explains it to users.
+A TOML file of `accept`, `[[rules]]` and `[[connections]]`; the first that matches wins. docs/mock.md explains it to
+users.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,6 +21,7 @@ from ezai.errors import ConfigurationError
 from ezai.lab.mock.asked import Headers
 from ezai.lab.mock.behaviour import Behaviour
 from ezai.lab.mock.spec import build, parse
+from ezai.lab.mock.unreachable import Unreachable
 from ezai.protocol.validation import Kind, read_problem
 
 T = TypeVar("T")
@@ -91,6 +93,19 @@ class Script:
 
     rules: tuple[Rule, ...] = ()
     connections: tuple[ConnectionRule, ...] = ()
+    unreachable: Unreachable | None = None
+    """Where it is set nobody reaches the mock, and so no rule is ever asked."""
+
+    def accepting(self, kind: str) -> Script:
+        """The same rules with this for every connection: an `Accept` or an `Unreachable`.
+
+        Raises `ValueError` with the words that it can be.
+        """
+        if kind in set(Unreachable):
+            return replace(self, unreachable=Unreachable(kind))
+        if kind not in set(Accept):
+            raise ValueError(", ".join((*Accept, *Unreachable)))
+        return replace(self, connections=(ConnectionRule(Accept(kind)),), unreachable=None)
 
 
 class Casting:
@@ -138,7 +153,8 @@ def load(path: Path) -> Script:
     connections = [
         _connection(given, where, f"connections[{place}]") for place, given in enumerate(read.connections, 1)
     ]
-    return Script(tuple(rules), tuple(connections))
+    otherwise = Script() if read.accept is None else _accepting(read.accept, where)
+    return replace(otherwise, rules=tuple(rules), connections=(*connections, *otherwise.connections))
 
 
 class _RuleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,6 +171,7 @@ class _ConnectionTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    accept: str | None = None
     rules: list[_RuleTable] = []
     connections: list[_ConnectionTable] = []
 
@@ -187,7 +204,22 @@ def _behaviour(given: str | dict[str, Any] | None, where: str, key: str) -> Beha
     return build(given, where, key)
 
 
+def _accepting(kind: str, where: str) -> Script:
+    """What a file says of the connections that no rule of it is about."""
+    try:
+        return Script().accepting(kind)
+    except ValueError as error:
+        raise ConfigurationError(where, "accept", f"{kind!r} is none", f"Use one of {error}.") from None
+
+
 def _connection(given: _ConnectionTable, where: str, key: str) -> ConnectionRule:
+    if given.accept in set(Unreachable):
+        raise ConfigurationError(
+            where,
+            f"{key}.accept",
+            f"{given.accept!r} is of the whole mock, since it lets no connection come about",
+            f'Write accept = "{given.accept}" above all tables of the file.',
+        )
     try:
         accept = Accept(given.accept)
     except ValueError:

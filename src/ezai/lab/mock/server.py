@@ -12,7 +12,8 @@ import ssl
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -21,6 +22,7 @@ import msgspec
 
 from ezai.errors import ConfigurationError, SetupError
 from ezai.lab.mock import routes
+from ezai.lab.mock.address import address_of, base_url, listening
 from ezai.lab.mock.asked import Asked, Body, HttpRequest, Refused
 from ezai.lab.mock.behaviour import Behaviour
 from ezai.lab.mock.connection import MockConnection
@@ -37,6 +39,7 @@ from ezai.lab.mock.journal import (
 from ezai.lab.mock.reply import Reply
 from ezai.lab.mock.script import Accept, Casting, ConnectionRule, Script, in_turn
 from ezai.lab.mock.spec import HEADER, MODEL_PREFIX, behaviour, parse_remote
+from ezai.lab.mock.unreachable import nobody_at
 
 BACKLOG = 4096
 ACCEPTS_A_TURN = 64
@@ -82,6 +85,7 @@ class Mock:
         self._loop = asyncio.get_running_loop()
         self._started_s = self._loop.time()
         self._listening: socket.socket | None = None
+        self._unreachable = ExitStack()
         self._address = ("127.0.0.1", 0)
         self._connections: set[MockConnection] = set()
         self._deaf: dict[socket.socket, ConnectionRecord] = {}
@@ -101,8 +105,7 @@ class Mock:
     @property
     def url(self) -> str:
         """The base URL."""
-        host = f"[{self._address[0]}]" if ":" in self._address[0] else self._address[0]
-        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+        return base_url(self._address, "https" if self._tls else "http")
 
     # What it does.
 
@@ -111,7 +114,10 @@ class Mock:
         self.follow(in_turn([_made(given) for given in behaviours]))
 
     def follow(self, script: Script) -> None:
-        """From now on follow this script, its counting begun anew; its connection rules stand too."""
+        """From now on follow this script, its counting begun anew; its connection rules stand too.
+
+        Whether the mock can be reached is decided when it next listens.
+        """
         self._script = script
         self._casting = Casting(script)
         self._gates.clear()
@@ -119,7 +125,7 @@ class Mock:
 
     def accept(self, kind: Accept) -> None:
         """From now on do this with every new connection."""
-        self._script = Script(self._script.rules, (ConnectionRule(kind),))
+        self._script = replace(self._script, connections=(ConnectionRule(kind),))
         self._casting.script = self._script
 
     def release(self) -> int:
@@ -134,16 +140,21 @@ class Mock:
     def listen(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; without arguments after `stop_listening`, on the same port as before.
 
-        Raises `SetupError` where that cannot be.
+        Where the script says that nobody can reach the mock, the port is taken in that way instead. Raises `SetupError`
+        where that cannot be.
         """
         if self._address[1] and not port:
             host, port = self._address
-        self._listening = _listening(host, port)
-        self._address = self._listening.getsockname()[:2]
+        if self._script.unreachable is not None:
+            self._address = self._unreachable.enter_context(nobody_at(self._script.unreachable, host, port))
+            return
+        self._listening = listening(host, port, BACKLOG)
+        self._address = address_of(self._listening)
         self._loop.add_reader(self._listening.fileno(), self._accept_some)
 
     def stop_listening(self) -> None:
         """Refuse new connections: the port is closed. Those that are open stay."""
+        self._unreachable.close()
         if self._listening is not None:
             self._loop.remove_reader(self._listening.fileno())
             self._listening.close()
@@ -185,6 +196,7 @@ class Mock:
         asked = Asked(request, Body(), self._asked, routes.wire_of(request), self._default)
         reply = self._reply(asked)
         record.model, record.behaviour, record.status = asked.body.model, asked.behaviour.written, reply.status
+        record.not_applied = reply.not_applied  # the same list: playing makes it shorter
         record.input_tokens = asked.input_tokens if asked.body.model else 0
         self.journal.asked(record)
         return reply, record
@@ -337,22 +349,3 @@ async def mock_upstream(
 
 def _made(given: Behaviour | str) -> Behaviour:
     return behaviour(given) if isinstance(given, str) else given
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError as error:
-        raise SetupError(f"The address {host!r} is not known ({error.strerror}); choose another --host.") from None
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise SetupError(
-            f"{host}:{port} cannot be listened on ({error.strerror}); stop what uses it, or choose another --port."
-        ) from None
-    listening.setblocking(False)
-    return listening

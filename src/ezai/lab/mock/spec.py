@@ -18,12 +18,15 @@ from urllib.parse import quote, unquote
 from ezai.errors import ConfigurationError
 from ezai.lab.mock.behaviour import Behaviour, Setting, settings
 from ezai.lab.mock.faults.table import FAULTS
-from ezai.lab.mock.values import FLAG
+from ezai.lab.mock.values import FLAG, At, Where
+from ezai.lab.mock.wire_anthropic import ANTHROPIC
+from ezai.lab.mock.wire_openai import OPENAI
 
 MODEL_PREFIX = "mock-"
 HEADER = b"x-mock"
 
 _SETTINGS = settings()
+_KINDS = (*ANTHROPIC.kinds, *OPENAI.kinds)
 
 
 def behaviour(written: str = "", /, **given: object) -> Behaviour:
@@ -67,6 +70,8 @@ def build(given: Mapping[str, object], where: str, prefix: str = "", *, is_remot
             faults[name] = _read(FAULTS[name].reader, value, where, f"{prefix}{name}")
         else:
             raise ConfigurationError(where, f"{prefix}{name}", "there is no such setting", _suggestion(name))
+    for name, value in faults.items():
+        _check_place(value, fields.get("recording", b""), where, f"{prefix}{name}")
     chosen = tuple((name, faults[name]) for name in FAULTS if name in faults and faults[name] is not False)
     return Behaviour(**fields, faults=chosen, written=_written(given))
 
@@ -112,6 +117,16 @@ def _check_local(setting: Setting, name: str, where: str, prefix: str, *, is_rem
         raise ConfigurationError(
             where, f"{prefix}{name}", "only whoever runs the mock may set this", "Use a script file."
         )
+
+
+def _check_place(value: object, recording: bytes, where: str, key: str) -> None:
+    """Raises `ConfigurationError` for a place at a kind of event that no answer has; a recording has its own kinds."""
+    place = value.where if isinstance(value, At) else value
+    if not isinstance(place, Where) or not place.kind or place.kind in _KINDS or place.kind.encode() in recording:
+        return
+    near = difflib.get_close_matches(place.kind, _KINDS, 1)
+    fix = f"Did you mean {near[0]}?" if near else f"Give its number, last, or one of {', '.join(_KINDS)}."
+    raise ConfigurationError(where, key, f"{place.kind!r} is no kind of event", fix)
 
 
 def _suggestion(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -39,17 +39,28 @@ class Where:
     number: int = -1
     kind: str = ""
     last: bool = False
+    reached: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+    """Told when somebody asked for the place and it was there."""
+
+    def watched(self, reached: Callable[[], None]) -> Where:
+        """The same place, which tells that it has come. Whoever asks `at_start` or `hits` and hears yes acts on it."""
+        return replace(self, reached=reached)
 
     @property
     def at_start(self) -> bool:
         """Whether this is the place before the first event."""
-        return self.number == 0
+        return self._told(self.number == 0)
 
     def hits(self, frame: Frame) -> bool:
         """Whether this is the event."""
         if self.kind:
-            return frame.first_of_kind and frame.kind == self.kind
-        return frame.last if self.last else 0 < frame.number == self.number
+            return self._told(frame.first_of_kind and frame.kind == self.kind)
+        return self._told(frame.last if self.last else 0 < frame.number == self.number)
+
+    def _told(self, is_here: bool) -> bool:
+        if is_here and self.reached is not None:
+            self.reached()
+        return is_here
 
 
 class At(NamedTuple, Generic[T]):

@@ -30,6 +30,8 @@ class Wire(Protocol):
     """One dialect."""
 
     name: str
+    kinds: tuple[str, ...]
+    """Of the events of its well-behaved streams."""
 
     def events(self, asked: Asked) -> Iterator[Frame]:
         """The events of a well-behaved stream."""

@@ -24,6 +24,15 @@ _ERROR_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+_KINDS = (
+    "message_start",
+    "content_block_start",
+    "ping",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+)
 _CREATED_AT = "2026-11-01T00:00:00Z"
 
 
@@ -31,6 +40,7 @@ class AnthropicWire:
     """`POST /v1/messages`. The kinds of its events are their names."""
 
     name = "anthropic"
+    kinds: tuple[str, ...] = _KINDS
 
     def events(self, asked: Asked) -> Iterator[Frame]:
         """The events of a well-behaved stream."""

@@ -22,6 +22,7 @@ class OpenAIWire:
     """`POST /v1/chat/completions`."""
 
     name = "openai"
+    kinds: tuple[str, ...] = (ROLE, REASONING, CONTENT, TOOL, FINISH, USAGE, DONE)
 
     def events(self, asked: Asked) -> Iterator[Frame]:
         """The chunks of a well-behaved stream."""

@@ -55,8 +55,7 @@ def error_after(items: Items, place: At[str], asked: Asked) -> Items:
     behaviour = asked.behaviour
     kind = place.value or behaviour.error_type or asked.wire.error_type(529)
     message = behaviour.error_message or "The mock broke off."
-    yield from until(items, place.where)
-    yield asked.wire.error_event(kind, message, asked.request_id)
+    return until(items, place.where, asked.wire.error_event(kind, message, asked.request_id))
 
 
 def unknown_event(items: Items, where: Where, asked: Asked) -> Items:

@@ -33,11 +33,13 @@ def each(items: Items, replace: Callable[[Frame], Frame]) -> Items:
         yield replace(item) if isinstance(item, Frame) else item
 
 
-def until(items: Items, where: Where) -> Items:
-    """The items up to the event and with it."""
+def until(items: Items, where: Where, *inserted: Item) -> Items:
+    """The items up to the event and with it, and behind it the inserted ones."""
     if where.at_start:
+        yield from inserted
         return
     for item in items:
         yield item
         if isinstance(item, Frame) and where.hits(item):
+            yield from inserted
             return

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ezai.lab.mock import values
 from ezai.lab.mock.asked import Asked
 from ezai.lab.mock.faults import contents, endings, framing, heads, openai, order, starts
 from ezai.lab.mock.reply import Items, KeepAlive, Reply
-from ezai.lab.mock.values import Reader
+from ezai.lab.mock.values import At, Reader, Where
 
 T = TypeVar("T")
 
@@ -41,6 +41,7 @@ def _events(
     """A fault of the events, before they are framed."""
 
     def apply(reply: Reply, value: T, asked: Asked) -> None:
+        value = _placed(reply, name, value)
         reply.event_stages.append(lambda items: function(items, value, asked))
 
     return Fault(name, reader, apply, rows, meaning)
@@ -50,9 +51,19 @@ def _wire(name: str, reader: Reader[T], function: Callable[[Items, T, Asked], It
     """A fault of the bytes as they go out."""
 
     def apply(reply: Reply, value: T, asked: Asked) -> None:
+        value = _placed(reply, name, value)
         reply.wire_stages.append(lambda items: function(items, value, asked))
 
     return Fault(name, reader, apply, rows, meaning)
+
+
+def _placed(reply: Reply, name: str, value: T) -> T:
+    """The same value; if it is a place, one that tells the reply when it has come."""
+    if isinstance(value, Where):
+        return cast("T", value.watched(reply.awaits(name)))
+    if isinstance(value, At):
+        return cast("T", value._replace(where=value.where.watched(reply.awaits(name))))
+    return value
 
 
 # fmt: off
@@ -173,9 +184,9 @@ _ROWS = (
     _wire("reset_in", values.at(values.COUNT, 0), endings.reset_in, "U15",
           "The same as a reset."),
     _wire("cut_byte", values.COUNT, framing.cut_byte, "U11, U14",
-          "A close (FIN) after so many bytes of the body, framing counted."),
+          "A close (FIN) after so many bytes of the body, framing counted; at its end if it has fewer."),
     _wire("reset_byte", values.COUNT, framing.reset_byte, "U15",
-          "A reset (RST) after so many bytes of the body, framing counted."),
+          "A reset (RST) after so many bytes of the body, framing counted; at its end if it has fewer."),
     _wire("split", values.OFFSETS, framing.split, "U8, U9",
           "The body leaves in pieces that end at these offsets."),
     _wire("slice", values.SIZE, framing.slices, "U7",
