@@ -115,6 +115,13 @@ def test_make_targets_named_in_the_docs_exist() -> None:
         assert named <= targets, page
 
 
+def test_contributing_tells_what_ci_runs() -> None:
+    run = set(re.findall(r"^make \S+", (ROOT / ".ci/run").read_text(), re.MULTILINE))
+    start = (ROOT / "CONTRIBUTING.md").read_text().partition("## Start")[2].partition("\n## ")[0]
+    assert [target for target in sorted(run) if target not in start] == []
+    assert run
+
+
 def test_commands_named_in_the_readme_exist() -> None:
     for command in set(re.findall(r"ezai (serve|chat|models|check|keys|usage|bench|mock|record|replay)\b", README)):
         shown = subprocess.run([sys.executable, "-m", "ezai", command, "--help"], check=True, capture_output=True)

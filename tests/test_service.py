@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 import uvloop
 
@@ -155,13 +156,30 @@ def test_free_memory_is_given_back_while_it_serves(
 def test_an_address_that_others_reach_needs_a_key(
     host: str, configured: Configured, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "bind", must_not_be_called)
+    bound = [bind("127.0.0.1", 0)]
+    monkeypatch.setattr(sockets, "bind", lambda *_: bound[0])
 
     async def test() -> None:
         with pytest.raises(SetupError, match="EZAI_ADMIN_KEY") as caught:
             await service.run(configured("http://127.0.0.1:1", host=host), must_not_be_called, {"EZAI_ADMIN_KEY": ""})
         assert host in str(caught.value)
         assert "\n" not in str(caught.value)
+        assert bound[0].fileno() == -1
+
+    run(test())
+
+
+def test_a_name_that_nobody_knows_is_not_said_to_be_open(
+    configured: Configured, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def test() -> None:
+        with monkeypatch.context() as resolver:
+            resolver.setattr(socket, "getaddrinfo", unknown)
+            with pytest.raises(SetupError, match="'gateway.invalid' is not known .*--host"):
+                await service.run(configured("http://127.0.0.1:1", host="gateway.invalid"), must_not_be_called, {})
 
     run(test())
 
@@ -225,6 +243,38 @@ def test_a_port_that_is_taken_is_one_sentence(
                 await service.run(configured(port=port), must_not_be_called, {})
 
     run(test())
+
+
+# What is found out before a model is fetched.
+
+
+def test_nothing_keeps_it_from_starting(configured: Configured) -> None:
+    with bind("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    service.check_start(configured(port=port), {})
+    bind("127.0.0.1", port).close()
+
+
+def test_the_address_is_looked_at_before(configured: Configured) -> None:
+    with pytest.raises(SetupError, match=r"0\.0\.0\.0 is open to other machines"):
+        service.check_start(configured(host="0.0.0.0"), {})
+    service.check_start(configured(host="0.0.0.0"), {"EZAI_ADMIN_KEY": CLIENT_KEY})
+    with bind("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SetupError, match=f"127.0.0.1:{port} cannot be listened on"):
+            service.check_start(configured(port=port), {})
+        for inherited in ({sockets.SUCCESSION: "3:4"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}):
+            before = dict(inherited)
+            service.check_start(configured(port=port), inherited)
+            assert inherited == before, "the start takes it"
+
+
+def test_the_certificate_is_looked_at_before(configured: Configured) -> None:
+    config = configured()
+    server = msgspec.structs.replace(config.server, tls_certificate="none.pem", tls_key="none.pem")
+    with pytest.raises(SetupError, match=r"tls_certificate: .*none\.pem cannot be read"):
+        service.check_start(msgspec.structs.replace(config, server=server), {})
 
 
 # The embedded child.

@@ -35,8 +35,8 @@ def test_help(command: list[str], capsys: Captured) -> None:
         (["serve"], ["--config", "--host", "--port", "--workers"]),
         (["check"], ["--config"]),
         (["models"], ["list", "pull"]),
-        (["models", "list"], ["--config"]),
-        (["models", "pull"], ["--config", "NAME"]),
+        (["models", "list"], ["--config", "EZAI_DATA_DIR"]),
+        (["models", "pull"], ["--config", "EZAI_DATA_DIR", "NAME"]),
         (["chat"], ["--config", "--model", "--url", "PROMPT"]),
     ],
 )

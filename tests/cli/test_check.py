@@ -73,6 +73,22 @@ def test_a_store_that_is_there_is_good_and_stays_as_it_is(looked: Looked, tmp_pa
     assert database.read_bytes() == before
 
 
+def test_a_place_that_nothing_can_be_made_in_is_trouble(looked: Looked, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = looked(data_dir=tmp_path / "file")
+    for subject in ("root secret", "store"):
+        assert found[subject].state is State.TROUBLE
+        assert found[subject].found == f"{tmp_path / 'file'} cannot be written to"
+    assert "EZAI_ROOT_KEY" in found["root secret"].advice
+
+
+def test_a_name_that_nobody_knows_is_not_said_to_be_open(looked: Looked) -> None:
+    found = looked(server=ServerConfig(host="a..b", port=0))
+    assert "is no name of a host" in found["address"].found
+    assert found["keys"].state is State.TROUBLE
+    assert "open" not in found["keys"].found
+
+
 def test_a_store_of_a_newer_program_is_trouble(looked: Looked, tmp_path: Path) -> None:
     with closing(sqlite3.connect(new_database(tmp_path))) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")

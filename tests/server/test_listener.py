@@ -446,7 +446,9 @@ def test_a_port_that_is_taken() -> None:
 
 
 def test_an_address_of_another_machine() -> None:
-    assert sentence("192.0.2.1", 0).startswith("192.0.2.1:0 cannot be listened on")  # RFC 5737: nobody's
+    said = sentence("192.0.2.1", 0)  # RFC 5737: nobody's
+    assert said.startswith("192.0.2.1:0 cannot be listened on")
+    assert said.endswith("choose a --host that is an address of this machine."), "no other port would help"
 
 
 @pytest.mark.parametrize("host", ["", "a..b", "a" * 64, "a\udcff"], ids=["empty", "dots", "long", "no text"])

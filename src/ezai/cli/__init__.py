@@ -18,6 +18,7 @@ tables.py           where tables are printed to
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,31 @@ from ezai.errors import EzaiError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 1 for a failure told in one line, 2 for bad arguments."""
+    """Run one command and return its exit status.
+
+    0, 1 for a failure told in one line, 2 for bad arguments, 130 for Ctrl-C, and 141 where whoever read the output
+    stopped reading: then nothing is said, as of any command that SIGPIPE ends.
+    """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            if sys.stdout is not None:  # of the flush at exit nobody could catch anything
+                sys.stdout.flush()
+    except OSError as error:
+        unwritten = _drop_unwritten()
+        if isinstance(error, BrokenPipeError):
+            return _BROKEN_PIPE
+        if not unwritten:
+            raise
+        print(f"ezai: what it prints cannot be written ({error.strerror}).", file=sys.stderr)
+        return 1
+
+
+_BROKEN_PIPE = 128 + 13  # SIGPIPE, as shells tell it
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         status: int = parsed.run(parsed)
@@ -41,6 +66,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _drop_unwritten() -> bool:
+    """Point each output that takes nothing any more at nowhere, for the flush at exit; whether there was one."""
+    dropped = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
+            dropped = True
+    return dropped
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,7 +115,8 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     pulling.add_argument("name", metavar="NAME", help="a name of `ezai models list`")
     pulling.set_defaults(run=_run_models_pull)
     for action in (listing, pulling):
-        _add_config(action)
+        told = "as for every command; where models are kept, EZAI_DATA_DIR alone tells"
+        action.add_argument("--config", type=Path, metavar="FILE", help=told)
 
 
 def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

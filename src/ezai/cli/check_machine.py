@@ -76,7 +76,7 @@ def _served(config: Config, path: str) -> bytes:
         try:
             connection.request("GET", path, headers={"host": "localhost"})
             return connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
+        except (OSError, UnicodeError, http.client.HTTPException):
             return b""
 
 
@@ -101,7 +101,7 @@ def _certificate(config: Config) -> Finding:
 def _root_secret(data_dir: Path, environ: Mapping[str, str]) -> Finding:
     given = environ.get("EZAI_ROOT_KEY")
     if given is None and not (data_dir / FILE_NAME).exists():
-        return note("root secret", f"the first start makes {data_dir / FILE_NAME}")
+        return _unmade("root secret", data_dir / FILE_NAME, "set EZAI_ROOT_KEY")
     try:
         load_root_secret(data_dir, given)
     except SetupError as error:
@@ -114,7 +114,7 @@ def _root_secret(data_dir: Path, environ: Mapping[str, str]) -> Finding:
 
 def _store(path: Path) -> Iterator[Finding]:
     if is_empty(path):
-        yield _unmade(path)
+        yield _unmade("store", path, "name another store")
     else:
         yield _made(path)
     free = shutil.disk_usage(_existing(path.parent)).free
@@ -122,11 +122,11 @@ def _store(path: Path) -> Iterator[Finding]:
         yield trouble("disk", f"{free // 1024**2} MiB are left where the store is", "Make room.")
 
 
-def _unmade(path: Path) -> Finding:
+def _unmade(subject: str, path: Path, otherwise: str) -> Finding:
     folder = _existing(path.parent)
-    if os.access(folder, os.W_OK | os.X_OK):
-        return note("store", f"the first start makes {path}")
-    return trouble("store", f"{folder} cannot be written to", "Let this user write there, or name another store.")
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return note(subject, f"the first start makes {path}")
+    return trouble(subject, f"{folder} cannot be written to", f"Let this user write there, or {otherwise}.")
 
 
 def _made(path: Path) -> Finding:
@@ -166,7 +166,8 @@ def _keys(config: Config, database: Path, environ: Mapping[str, str]) -> Finding
         return ok("keys", "a request needs one")
     if is_loopback(config.server.host):
         return note("keys", "there is none: this machine alone is served, by anybody on it", "`ezai keys create`")
-    return trouble("keys", f"there is none, and {config.server.host} is open to others", "`ezai keys create`")
+    told = f"there is none, and without one only a loopback address may be served, not {config.server.host}"
+    return trouble("keys", told, "`ezai keys create`")
 
 
 # Open files.

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from ezai.errors import SetupError
+
+_ADVICE = {
+    errno.EADDRINUSE: "stop what uses it, or choose another --port.",
+    errno.EADDRNOTAVAIL: "choose a --host that is an address of this machine.",
+    errno.EACCES: "choose a --port above 1023.",
+}
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -23,8 +30,7 @@ def bind(host: str, port: int) -> socket.socket:
         listening.bind(address)
     except OSError as error:
         listening.close()
-        raise SetupError(
-            f"{host}:{port} cannot be listened on ({error.strerror}); stop what uses it, or choose another --port."
-        ) from None
+        advice = _ADVICE.get(error.errno or 0, "choose another --host or --port.")
+        raise SetupError(f"{host}:{port} cannot be listened on ({error.strerror}); {advice}") from None
     listening.setblocking(False)
     return listening

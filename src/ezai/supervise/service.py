@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ from ezai.supervise.embedded_models import EmbeddedModels, RunningModel
 from ezai.supervise.files import raise_file_limit, wanted_files
 from ezai.supervise.notify import ServiceNotifier
 from ezai.supervise.snapshot import Model, Servers, Snapshot
-from ezai.supervise.sockets import Inheritance, listening_socket, take_inheritance
+from ezai.supervise.sockets import Inheritance, inherits, listening_socket, take_inheritance
 from ezai.supervise.stopping import Signals, Stage, first_of
 from ezai.supervise.upgrade import start_successor
 from ezai.supervise.workers import Workers
@@ -208,29 +208,51 @@ class Master:
 # Starting.
 
 
+def check_start(config: Config, environ: Mapping[str, str] = os.environ) -> None:
+    """Look at what a start needs beside its model, for before that is fetched: store, keys, address, certificate.
+
+    Makes the store, or brings it up to date, as the start does. Raises `SetupError`, as `run` would. Blocks.
+    """
+    is_open = _prepare_store(config, environ)
+    if not inherits(environ):
+        _bound(config, Inheritance(), is_open).close()
+    server = config.server
+    if server.tls_certificate:
+        from ezai.server.tls import load_tls  # most gateways have none, and the rest need it later
+
+        load_tls(config.data_dir / server.tls_certificate, config.data_dir / server.tls_key, http2=server.http2)
+
+
 async def _listening(
     config: Config, inheritance: Inheritance, environ: MutableMapping[str, str]
 ) -> tuple[socket.socket, bool]:
     """The socket, and whether everybody may ask. The store is made, or brought up to date. Raises `SetupError`."""
     is_open = await asyncio.to_thread(_prepare_store, config, environ)
-    if inheritance.listening is None:
-        _check_exposure(config.server.host, is_open)
-    listening = listening_socket(inheritance, config.server.host, config.server.port)
-    try:
-        _check_exposure(listening.getsockname()[0], is_open)
-    except SetupError:
-        listening.close()
-        raise
+    listening = _bound(config, inheritance, is_open)
     raise_file_limit(wanted_files(config))
     return listening, is_open
 
 
-def _prepare_store(config: Config, environ: MutableMapping[str, str]) -> bool:
+def _prepare_store(config: Config, environ: Mapping[str, str]) -> bool:
     """Make the store or bring it up to date; whether there is no key yet."""
     load_root_secret(config.data_dir, environ.get("EZAI_ROOT_KEY"))
     database = sqlite_path(config.store.url, config.data_dir)
     prepare(database)
     return not (environ.get("EZAI_ADMIN_KEY") or has_any_key(database))
+
+
+def _bound(config: Config, inheritance: Inheritance, is_open: bool) -> socket.socket:
+    """The socket, which nobody is connected to before it listens, on an address that may be served."""
+    host = config.server.host
+    listening = listening_socket(inheritance, host, config.server.port)
+    try:
+        if inheritance.listening is None:
+            _check_exposure(host, is_open)
+        _check_exposure(listening.getsockname()[0], is_open)
+    except SetupError:
+        listening.close()
+        raise
+    return listening
 
 
 def _check_exposure(host: str, is_open: bool) -> None:

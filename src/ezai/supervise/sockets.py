@@ -61,6 +61,11 @@ def take_inheritance(environ: MutableMapping[str, str]) -> Inheritance:
     return Inheritance()
 
 
+def inherits(environ: Mapping[str, str]) -> bool:
+    """Whether the environment says that a listening socket was left open for this process."""
+    return SUCCESSION in environ or environ.get("LISTEN_PID") == str(os.getpid())
+
+
 def listening_socket(inheritance: Inheritance, host: str, port: int) -> socket.socket:
     """The inherited one, else one bound to that address. Raises `SetupError`."""
     if inheritance.listening is not None:

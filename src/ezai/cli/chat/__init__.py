@@ -33,7 +33,7 @@ def chat(
     """Ask `prompt`, or what is piped in, or converse until the end of input.
 
     Returns 0, 1 after an answer that was refused or broke off, 130 stopped. Raises `SetupError` when there is nobody
-    to ask or nothing to ask for.
+    to ask or nothing to ask for, and `BrokenPipeError` when nobody reads the answer any more.
     """
     if prompt is None and not sys.stdin.isatty():
         prompt = sys.stdin.read()
@@ -46,9 +46,6 @@ def chat(
             chosen = runner.run(choose_model(client, base_url, model))
             conversation = Conversation(runner, client, chosen, _display())
             return conversation.converse() if prompt is None else conversation.turn(prompt)
-        except BrokenPipeError:  # whoever read has read enough; nothing more can be written, at exit neither
-            sys.stdout = None
-            return 1
         finally:
             runner.run(client.aclose())
 

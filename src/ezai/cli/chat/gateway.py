@@ -94,7 +94,7 @@ async def open_answer(
         exchange = await client.open(asked, TIMEOUTS)
     try:
         if exchange.status != 200:
-            _accepted(exchange.status, await _whole(exchange))
+            _refuse(model, exchange.status, await _whole(exchange))
         yield _events(exchange)
     finally:
         await exchange.aclose()
@@ -147,6 +147,15 @@ def _accepted(status: int, body: bytes) -> bytes:
     except (msgspec.DecodeError, KeyError, TypeError):
         message = f"status {status}"
     raise UpstreamError(str(message))
+
+
+def _refuse(model: str, status: int, body: bytes) -> None:
+    try:
+        _accepted(status, body)
+    except UpstreamError as error:
+        if str(error) == f"model: {model}":  # the reference's words for one that is not there
+            raise UpstreamError(f"The gateway has no model {model!r}; name another with --model.") from None
+        raise
 
 
 def _headers(credential: str) -> Headers:
