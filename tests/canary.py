@@ -1,13 +1,19 @@
 """Two keys that must be found nowhere, and the watch that looks for them while the whole suite runs.
 
 Tests use `CLIENT_KEY` as what a client shows the gateway and `UPSTREAM_KEY` as what the gateway shows an upstream.
-Every place to which a secret might leak is watched, whichever test makes it write there:
+These places, to which a secret might leak, are watched whichever test makes it write there:
 
-    logs                 every record of the package and its server, at debug level, in both forms
-    answers              every byte that a gateway writes to a client
+    logs                 every record of the package and its server, at debug level, in both forms; of a gateway
+                         process (`gateway_process`) what it writes
+    answers              every byte that a gateway in this process writes to a client; of a gateway process what
+                         passes a recorder or a raw client, and no other answer
     upstream requests    nothing of the client's; the gateway's own credential in the header for it, and there alone
-    metrics              as they stand when a gateway ends
+    metrics              as they stand when a gateway of tests/conformance ends, or a gateway process is told to
     databases            every file of a store, byte by byte, when the session ends
+
+Bytes are looked at as they are: what is compressed or encrypted is not seen, such as the Huffman-coded fields of a
+head in HTTP/2 (RFC 7541) and whatever passes under TLS outside this process. Of a gateway process that took over from
+another the metrics are not looked at; of one that a test starts in a way of its own neither these nor the log are.
 
 A key of the form that `ezai keys create` makes is a canary too, whichever it is. When anything was found, the session
 fails and says where, and in which test. `plugin()` is registered by conftest.py.

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import httpx2
 import msgspec
 
 from tests import canary
@@ -27,9 +28,11 @@ T = TypeVar("T")
 START_TIMEOUT_S = 60
 EXIT_TIMEOUT_S = 30
 LOG_TIMEOUT_S = 30
+METRICS_TIMEOUT_S = 30
 LOG_TAIL_LINES = 20_000
 
 _BANNER = re.compile(r"EzAI \S+ is ready at (https?://127\.0\.0\.1:\d+)$")
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")
 
 
@@ -89,6 +92,7 @@ class GatewayProcess:
         self.url = ""
         self.was_ended = False
         """Whether a test has ended it; one that ended by itself has not been."""
+        self._was_told_to_end = False
 
     def wait_ready(self) -> None:
         """Return when the banner is there, and with it `url`."""
@@ -156,7 +160,19 @@ class GatewayProcess:
         return pid
 
     def send_signal(self, number: signal.Signals) -> None:
+        """Send it, and before one that ends or replaces the process let the watch look at what that has counted."""
+        if number in (*_ENDING, signal.SIGUSR2):
+            self._show_metrics()
+        self._was_told_to_end |= number in _ENDING
         self._process.send_signal(number)
+
+    def _show_metrics(self) -> None:
+        """Not of one that is gone, or was told to end: its door is shut, and it was looked at before."""
+        if self._was_told_to_end or self._process.poll() is not None:
+            return
+        page = httpx2.get(f"{self.url}/metrics", verify=False, trust_env=False, timeout=METRICS_TIMEOUT_S)
+        assert page.status_code == 200, page.text
+        canary.WATCH.look("the metrics of a gateway process", page.content)
 
     def exit_status(self) -> int:
         """Its exit status, negative for a signal, once it has ended."""
@@ -181,6 +197,11 @@ class GatewayProcess:
 
     def kill(self) -> None:
         """End it as nothing can be guarded against: SIGKILL."""
+        self._show_metrics()
+        self.kill_now()
+
+    def kill_now(self) -> None:
+        """The same of one that may not answer any more."""
         self._process.kill()
         self.exit_status()
 
@@ -200,5 +221,5 @@ def running_gateway(
         if not gateway.was_ended:
             gateway.stop()
     except BaseException:
-        gateway.kill()
+        gateway.kill_now()
         raise

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tests.canary import CLIENT_KEY
+from tests.canary import CLIENT_KEY, WATCH
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class RawClient(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._received = bytearray()
+        self._watched = WATCH.stream("an answer to a client")
         self._over = False
         self._can_write = asyncio.Event()
         self._can_write.set()
@@ -54,6 +55,7 @@ class RawClient(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
+        self._watched(data)
         self._tell()
 
     def eof_received(self) -> bool:

@@ -18,6 +18,7 @@ from ezai.lab.mock import mock_upstream
 from ezai.policy.key_format import KeyParts, masked
 from tests import canary
 from tests.canary import Watch, WatchedLog, WatchedTransport
+from tests.gateway_process import running_gateway
 from tests.lab.plain import KEY, asked
 
 CLIENT, UPSTREAM = "sk-planted-client-0001", "sk-planted-upstream-0002"
@@ -158,6 +159,20 @@ def _database(folder: Path) -> sqlite3.Connection:
     folder.mkdir()
     (folder / "ezai.toml").write_text(UPSTREAM)  # where an operator writes it
     return sqlite3.connect(folder / "ezai.db", isolation_level=None)
+
+
+@pytest.mark.parametrize("ending", ["stopped", "killed"])
+def test_a_key_in_the_metrics_of_a_gateway_process_is_found(
+    ending: str, watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of upstreams are in them."""
+    monkeypatch.setattr(canary, "WATCH", watch)
+    config = tmp_path / "ezai.toml"
+    config.write_text(f'[[upstreams]]\nname = "{CLIENT}"\nkind = "openai"\nbase_url = "http://127.0.0.1:9"\n')
+    with running_gateway(config, EZAI_DATA_DIR=str(tmp_path)) as gateway:
+        if ending == "killed":
+            gateway.kill()
+    assert ("the client's key", "the metrics of a gateway process", "here") in found(watch)
 
 
 SESSION = """

@@ -12,6 +12,7 @@ import pytest
 
 from tests.gateway_process import GatewayProcess, running_gateway
 from tests.models.retemplated import BARE_CALLS, MARKED_CALLS, retemplate
+from tests.sdk.test_held_answers import TOKENS, ended
 
 MODEL = "claude-embedded"
 
@@ -75,7 +76,7 @@ def client(gateway: GatewayProcess) -> Iterator[anthropic.Anthropic]:
 
 
 def asked(prompt: str, **fields: Any) -> dict[str, Any]:
-    return {"model": MODEL, "max_tokens": 400, "messages": [{"role": "user", "content": prompt}], **fields}
+    return {"model": MODEL, "max_tokens": TOKENS, "messages": [{"role": "user", "content": prompt}], **fields}
 
 
 def the_call(message: anthropic.types.Message) -> tuple[str, Any]:
@@ -101,7 +102,7 @@ def test_a_named_tool_is_called_with_valid_input(client: anthropic.Anthropic, pr
 @pytest.mark.parametrize("prompt", PROMPTS)
 @pytest.mark.parametrize("tools", [[WEATHER, SEARCH], [SEARCH]], ids=["of two", "of one"])
 def test_any_tool_is_called_with_valid_input(client: anthropic.Anthropic, prompt: str, tools: list[Any]) -> None:
-    message = client.messages.create(**asked(prompt, tools=tools, tool_choice={"type": "any"}))
+    message = ended(lambda: client.messages.create(**asked(prompt, tools=tools, tool_choice={"type": "any"})))
     name, _ = the_call(message)
     assert name in {tool["name"] for tool in tools}
 
@@ -119,7 +120,7 @@ def test_a_conversation_with_calls_goes_on(client: anthropic.Anthropic) -> None:
 def test_an_answer_keeps_its_schema(client: anthropic.Anthropic) -> None:
     schema = {"type": "object", "properties": WEATHER["input_schema"]["properties"], "required": ["city", "days"]}  # type: ignore[index]
     form = {"format": {"type": "json_schema", "schema": {**schema, "additionalProperties": False}}}
-    message = client.messages.create(**asked(PROMPTS[0], output_config=form))
+    message = ended(lambda: client.messages.create(**asked(PROMPTS[0], output_config=form)))
     (block,) = message.content
     assert block.type == "text"
     msgspec.json.decode(block.text, type=Weather)

@@ -154,14 +154,14 @@ async def upstream(
 
 POOL = 4
 CROWD = 50
-FULL = [("plain", 16), ("tls", 24), ("proxied", 32)]
+FULL = [("tls", 24), ("proxied", 32)]
 REACHED = {
     "plain": {"begin", "name", "connect", "sending", "head", "body", "poured body", "over"},
     "tls": {"begin", "name", "connect", "handshake", "sending", "head", "body", "poured body", "over"},
     "proxied": {"begin", "name", "connect", "proxy", "handshake", "sending", "head", "body", "poured body", "over"},
 }
 WAYS = [
-    ("plain", 2_500, 16),
+    ("plain", 10_000, 16),
     ("tls", 250, 24),
     ("proxied", 150, 32),
     *(pytest.param(way, 10_000, steps, marks=[pytest.mark.full, pytest.mark.timeout(900)]) for way, steps in FULL),
