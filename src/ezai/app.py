@@ -30,6 +30,7 @@ from ezai.server.dataplane import DataPlane, DataPlaneSettings
 from ezai.server.edge_settings import EdgeSettings
 from ezai.server.models import ListedModel
 from ezai.server.tls import load_tls
+from ezai.store.limits import UnenforcedLimits
 from ezai.store.prices import LibraryPrices, PricedUpstream
 from ezai.system import RandomIds, SystemClock
 from ezai.translate.base import ANTHROPIC, LLAMA_CPP, OPENAI_COMPATIBLE, OPENAI_ITSELF, MidSystem
@@ -123,6 +124,7 @@ def build(
         upstreams={upstream.name: upstream for upstream in upstreams},
         timeouts={item.name: _timeouts(item.timeouts) for item in config.upstreams},
         keys=keys,
+        limits=UnenforcedLimits(),
         ledger=ledger,
         prices=prices,
         clock=clock,
@@ -136,11 +138,11 @@ def build(
         observers=(RequestLog(clock), metrics),
     )
     models = tuple(_listed(routes, names, embedded))
-    render = partial(render_metrics or _rendered_alone, metrics)
-    edge = _edge(config, ports)
     registry.limit = config.limits.streams
-    data_plane = DataPlane(ports, registry, _data_plane(config, models, render))
+    page = partial(render_metrics or _rendered_alone, metrics)
+    data_plane = DataPlane(ports, registry, _data_plane(config, models, page))
     target_states.configure(target for route in routes for target in route.targets)
+    edge = _edge(config, ports)
     return Gateway(
         config, embedded, data_plane, edge, registry, clock, models, upstreams, prices, offload, metrics, target_states
     )

@@ -19,6 +19,7 @@ from ezai.policy.pricing import Price, Tariff
 from ezai.policy.retry_budget import RetryBudget
 from ezai.policy.routing import Route, Target
 from ezai.protocol.end import End
+from ezai.protocol.usage import Usage
 from ezai.translate.base import Headers, UpstreamFacts, UpstreamRequest
 
 __all__ = [
@@ -145,6 +146,33 @@ class KeyStore(Protocol):
         ...
 
 
+class Admission(msgspec.Struct, frozen=True):
+    """A request of a key's, as it asks to be let in. A count of tokens is one, too."""
+
+    request_id: str
+    key: VirtualKey
+    model: str
+    """That was asked for."""
+
+
+class Limits(Protocol):
+    """What a key may do at once and in a while (`VirtualKey.limits`). Its money is the ledger's part."""
+
+    async def admit(self, admission: Admission) -> None:
+        """Let a request in, before its first attempt.
+
+        Raises `RateLimited`, with the wait that helps, or `Overloaded` where nobody can tell: then nothing was taken.
+        Cancelling the wait takes nothing either.
+        """
+        ...
+
+    def release(self, admission: Admission, usage: Usage) -> None:
+        """The request is over, and its last attempt used that much. Called exactly once for each that was let
+        in. Must not block and must not raise.
+        """
+        ...
+
+
 class AttemptIntent(msgspec.Struct, frozen=True):
     """What is written before an attempt is dispatched. `number` counts from 1 within the request."""
 
@@ -189,8 +217,9 @@ class Ledger(Protocol):
     async def intend(self, intent: AttemptIntent) -> None:
         """Record an attempt before it costs anything, and with its first attempt the request.
 
-        Raises `Overloaded` where that cannot be done now: then nothing was recorded, and there is nothing to settle.
-        Cancelling the wait does not take the record back.
+        Raises `Overloaded` where that cannot be done now, or the error of whatever else forbids it, such as a budget:
+        then nothing was recorded, there is nothing to settle, and no other target is asked. Cancelling the wait does
+        not take the record back.
         """
         ...
 
@@ -261,6 +290,8 @@ class Outcome(msgspec.Struct, frozen=True):
     route: str | None = None
     upstream: str | None = None
     upstream_model: str | None = None
+    upstream_request_id: str | None = None
+    """What the upstream that answered, or was asked last, calls it."""
     attempts: int = 0
     first_token_after_s: float | None = None
     """From the request's admission to the first content of a streamed answer, as it came from the upstream."""
@@ -336,6 +367,7 @@ class Ports:
     upstreams: Mapping[str, Upstream]
     timeouts: Mapping[str, Timeouts]
     keys: KeyStore
+    limits: Limits
     ledger: Ledger
     prices: Prices
     clock: Clock

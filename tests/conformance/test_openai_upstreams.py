@@ -1,4 +1,4 @@
-"""Conformance items 13 and 38: betas that an OpenAI-compatible upstream does not know, and the tokens of a prompt."""
+"""Conformance items 13, 22, 38: betas and fields that an OpenAI-compatible upstream does not know, and counts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ from tests.conformance.gateway import Options, as_json, gateway, hello, run
 PNG = {"type": "base64", "media_type": "image/png", "data": "aGk="}
 TOOL = {"name": "f", "description": "does f", "input_schema": {"type": "object", "properties": {}}}
 ESTIMATED = Options(upstream=lambda url: OpenAIUpstream(name="local", base_url=url))
+UNKNOWN: dict[str, Any] = {
+    "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]},
+    "diagnostics": {"of": "unknown-field"},
+    "speed": "fast",
+    "thread": None,
+    "unknown-field": [1.5, {"deep": "unknown-field"}],
+}
+"""Outermost fields that are no part of what is translated."""
 PROMPTS: dict[str, dict[str, Any]] = {
     "text": {},
     "tools": {"tools": [TOOL]},
@@ -77,5 +85,31 @@ def test_item_13_a_beta_that_nobody_knows_is_no_error(options: Options) -> None:
             betas = {"anthropic-beta": "sonata-2031-01-01,,context-1m-2025-08-07 , x y"}
             assert (await running.post(headers=betas)).status_code == 200
             assert b"anthropic-beta" not in running.upstream.requests[0].lower()
+
+    run(test())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("options", [ESTIMATED, Options()], ids=["openai", "llama.cpp"])
+def test_item_22_unknown_fields_are_no_error_and_stay_here(options: Options, stream: bool) -> None:
+    async def test() -> None:
+        async with gateway(hello(), hello(), options=options) as running:
+            for fields in ({}, UNKNOWN):
+                assert (await running.post(stream=stream, **fields)).status_code == 200
+            assert running.asked(0)["messages"]
+            assert running.asked(0) == running.asked(1)
+            assert not [name for name in UNKNOWN if name.encode() in running.upstream.requests[1]]
+
+    run(test())
+
+
+def test_item_22_unknown_fields_change_no_count() -> None:
+    async def test() -> None:
+        async with gateway(options=ESTIMATED) as running:
+            plain, odd = [
+                await running.post("/v1/messages/count_tokens", max_tokens=..., **fields) for fields in ({}, UNKNOWN)
+            ]
+            assert (plain.status_code, odd.status_code) == (200, 200)
+            assert plain.json() == odd.json()
 
     run(test())

@@ -11,8 +11,9 @@ import pytest
 
 from ezai.config import AnthropicUpstream, OpenAIUpstream, UpstreamConfig
 from tests.canary import CLIENT_KEY, UPSTREAM_KEY
-from tests.conformance.gateway import Options, Running, as_json, gateway, hello, request, run
+from tests.conformance.gateway import Options, Running, as_json, gateway, hello, request, run, streamed
 from tests.conformance.test_key_models import LimitedKeys
+from tests.conformance.test_tap import ANSWER, WHOLE
 from tests.pipeline.fakes import FakeKeys
 from tests.raw_client import head, raw_client
 from tests.upstreams.http.scripted import HOLD, Script
@@ -25,10 +26,13 @@ ASKED = {
     "route": "claude-*",
     "upstream": "local",
     "upstream_model": "claude-test",
+    "upstream_request_id": None,
     "attempts": 1,
     "streamed": False,
     "first_token_ms": None,
 }
+FAILING = as_json({"error": {"type": "api_error", "message": "no"}}, "500 Internal Server Error")
+CACHE_USED = {"input_tokens": 3, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 100, "output_tokens": 5}
 Ask = Callable[[Running], Awaitable[object]]
 
 
@@ -75,14 +79,13 @@ def test_an_estimate_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_count_that_an_upstream_refuses_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    failing = as_json({"error": {"type": "api_error", "message": "no"}}, "500 Internal Server Error")
     chosen = options(next_upstream=upstream(AnthropicUpstream, "next"))
     answers: list[Any] = []
 
     async def ask(running: Running) -> None:
         answers.append(await running.post(COUNT, max_tokens=...))
 
-    (line,) = told(caplog, ask, failing, failing, options=chosen)
+    (line,) = told(caplog, ask, FAILING, FAILING, options=chosen)
     assert shown(line, "key", "route", "upstream", "attempts") == ("someone", "claude-*", "next", 2)
     (answer,) = answers
     assert shown(line, "status", "cause") == (502, answer.json()["error"]["details"]["error_code"])
@@ -143,7 +146,8 @@ def test_a_refused_request_whose_body_was_read_is_told_with_its_model(caplog: py
 def test_a_wrong_key_is_told_without_one(caplog: pytest.LogCaptureFixture) -> None:
     wrong = FakeKeys(**{"sk-other": "other"})
     (line,) = told(caplog, lambda running: running.post(), options=options(keys=wrong))
-    assert shown(line, "status", "key", "model") == (401, None, None)
+    assert shown(line, "status", "key", "model", "upstream_request_id") == (401, None, None, None)
+    assert "cache_read_tokens" not in line
 
 
 @pytest.mark.parametrize(
@@ -159,3 +163,76 @@ def test_what_is_no_use_of_a_model_is_not_told(path: str, caplog: pytest.LogCapt
 def test_an_answer_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     (line,) = told(caplog, lambda running: running.post(), hello(), options=options(upstream=None))
     assert shown(line, "status", "key", "usage_source") == (200, "someone", "upstream")
+
+
+# The upstream's own id, and what of the prompt was in its cache.
+
+
+def named(script: list[Any], *fields: str) -> list[Any]:
+    """The script with these fields in the head of its answer."""
+    head = "".join(f"\r\n{field}" for field in fields).encode()
+    return [script[0].replace(b"\r\n\r\n", head + b"\r\n\r\n", 1), *script[1:]]
+
+
+STARTED = WHOLE[0].replace(b'{"input_tokens":7,"output_tokens":1}', msgspec.json.encode(CACHE_USED))
+TAPPED = {False: as_json({**ANSWER, "usage": CACHE_USED}), True: streamed(STARTED, *WHOLE[1:])}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tapped_answer_is_told_with_the_upstreams_id_and_cache(
+    stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask(running: Running) -> None:
+        answer = await running.post(stream=stream)
+        assert answer.headers["x-ezai-upstream-request-id"] == "req_theirs"
+
+    script = named(TAPPED[stream], "x-request-id: of-a-proxy", "request-id: req_theirs")
+    (line,) = told(caplog, ask, script, options=options())
+    assert shown(line, "streamed", "upstream_request_id") == (stream, "req_theirs")
+    assert shown(line, "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens") == (123, 20, 100, 5)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_translated_answer_is_told_with_the_upstreams_id_and_cache(
+    stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = options(upstream=upstream(OpenAIUpstream))
+    script = named(hello(), "x-request-id: theirs")
+    (line,) = told(caplog, lambda running: running.post(stream=stream), script, options=chosen)
+    assert shown(line, "streamed", "upstream_request_id") == (stream, "theirs")
+    assert shown(line, "prompt_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens") == (12, 4, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"), [(["request-id: req_second"], "req_second"), ([], None)], ids=["named", "nameless"]
+)
+def test_after_a_failover_the_id_is_of_the_one_that_answered(
+    fields: list[str], expected: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = options(next_upstream=upstream(AnthropicUpstream, "next"))
+    scripts = named(FAILING, "request-id: req_first"), named(as_json(ANSWER), *fields)
+    (line,) = told(caplog, lambda running: running.post(), *scripts, options=chosen)
+    assert shown(line, "upstream", "attempts", "upstream_request_id") == ("next", 2, expected)
+
+
+def test_an_upstreams_error_is_told_with_its_id(caplog: pytest.LogCaptureFixture) -> None:
+    script = named(FAILING, "request-id: req_theirs")
+    (line,) = told(caplog, lambda running: running.post(), script, options=options())
+    assert shown(line, "attempts", "upstream_request_id") == (1, "req_theirs")
+
+
+def test_a_count_is_told_with_the_upstreams_id(caplog: pytest.LogCaptureFixture) -> None:
+    script = named(as_json({"input_tokens": 7}), "request-id: req_theirs")
+    (line,) = told(caplog, count, script, options=options())
+    assert line["upstream_request_id"] == "req_theirs"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("r" * 1000, "r" * 256), (f"for {UPSTREAM_KEY}", None)], ids=["long", "with a credential"]
+)
+def test_an_id_is_told_as_the_ledger_keeps_it(
+    value: str, expected: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = named(as_json(ANSWER), f"request-id: {value}")
+    (line,) = told(caplog, lambda running: running.post(), script, options=options())
+    assert line["upstream_request_id"] == expected

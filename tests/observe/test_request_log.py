@@ -27,6 +27,7 @@ FINISHED = Outcome(
     route="as*",
     upstream="local",
     upstream_model="actual",
+    upstream_request_id="theirs",
     attempts=2,
     first_token_after_s=0.0124,
     end=End(Cause.FINISHED, USAGE, UsageSource.UPSTREAM, stop_reason="end_turn"),
@@ -72,10 +73,13 @@ def test_the_line_of_a_request(caplog: pytest.LogCaptureFixture) -> None:
             "route": "as*",
             "upstream": "local",
             "upstream_model": "actual",
+            "upstream_request_id": "theirs",
             "attempts": 2,
             "streamed": True,
             "stop_reason": "end_turn",
             "prompt_tokens": 9,
+            "cache_read_tokens": 3,
+            "cache_write_tokens": 1,
             "output_tokens": 7,
             "usage_source": "upstream",
             "first_token_ms": 12,
@@ -102,4 +106,5 @@ def test_a_request_that_was_refused_used_nothing(caplog: pytest.LogCaptureFixtur
     (line,) = told(caplog, Outcome(request_id="req_2", status=401, cause="authentication_failed", duration_s=0))
     assert (line["status"], line["cause"], line["attempts"]) == (401, "authentication_failed", 0)
     assert line["key"] is line["model"] is line["upstream"] is line["first_token_ms"] is None
-    assert not {"prompt_tokens", "output_tokens", "usage_source", "stop_reason"} & set(line)
+    assert line["upstream_request_id"] is None
+    assert not {"prompt_tokens", "cache_read_tokens", "output_tokens", "usage_source", "stop_reason"} & set(line)

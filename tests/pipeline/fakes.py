@@ -19,16 +19,27 @@ from ezai.pipeline.client import Head
 from ezai.pipeline.driver import StreamRegistry, run_plain
 from ezai.pipeline.relay import Push
 from ezai.pipeline.request import GatewayRequest
-from ezai.policy.keys import Credentials, VirtualKey
+from ezai.policy.keys import Credentials, KeyLimits, VirtualKey
 from ezai.policy.pricing import Price, Tariff
 from ezai.policy.retry_budget import RetryBudget
 from ezai.policy.routing import Route, Target
-from ezai.ports import AttemptIntent, AttemptSettlement, Headers, Outcome, Ports, Timeouts, UpstreamRequest, Watcher
+from ezai.ports import (
+    Admission,
+    AttemptIntent,
+    AttemptSettlement,
+    Headers,
+    Outcome,
+    Ports,
+    Timeouts,
+    UpstreamRequest,
+    Watcher,
+)
 from ezai.protocol.anthropic.events import read_event
 from ezai.protocol.anthropic.order import StreamState
 from ezai.protocol.anthropic.requests import read_request
 from ezai.protocol.end import Cause
 from ezai.protocol.sse import SseDecoder, parse_frame
+from ezai.protocol.usage import Usage
 from ezai.translate.base import ANTHROPIC, LLAMA_CPP, OPENAI_COMPATIBLE, UpstreamFacts
 from ezai.upstreams.target_states import TargetStates
 
@@ -106,6 +117,27 @@ class FakeKeys:
 
     def has_keys(self) -> bool:
         return bool(self.public_ids)
+
+
+class FakeLimits:
+    """Keeps whom it lets in and who is gone again. `refusal` is what it says to the next; while it is `held`, whoever
+    asks waits."""
+
+    def __init__(self, *, refusal: RequestError | None = None, held: bool = False) -> None:
+        self.refusal = refusal
+        self.held = held
+        self.let_in: list[Admission] = []
+        self.released: list[tuple[Admission, Usage]] = []
+
+    async def admit(self, admission: Admission) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        if self.held:
+            await asyncio.get_running_loop().create_future()
+        self.let_in.append(admission)
+
+    def release(self, admission: Admission, usage: Usage) -> None:
+        self.released.append((admission, usage))
 
 
 class FakeLedger:
@@ -333,6 +365,9 @@ class World:
         self.running = 0
 
 
+KEY = VirtualKey("someone", account="acme", limits=KeyLimits(requests_per_minute=60))
+
+
 class Dialogue:
     """One request, told as a dialogue. At the exit everything the client got must have been expected.
 
@@ -351,6 +386,8 @@ class Dialogue:
         price: Price | None = None,
         offload: FakeOffload | None = None,
         ledger: FakeLedger | None = None,
+        limits: FakeLimits | None = None,
+        key: VirtualKey | None = KEY,
         **fields: Any,
     ) -> None:
         body = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}], **fields}
@@ -359,6 +396,7 @@ class Dialogue:
         self.world = world or World()
         self.clock = self.world.clock
         self.ledger = ledger or FakeLedger()
+        self.limits = limits or FakeLimits()
         self.offload = offload or FakeOffload()
         self.calls: list[FakeCall] = []
         self.outcomes: list[Outcome] = []
@@ -370,6 +408,7 @@ class Dialogue:
             upstreams={name: FakeUpstream(name, _of(facts, name), self.calls) for name in names},
             timeouts={name: _of(timeouts or Timeouts(), name) for name in names},
             keys=FakeKeys(),
+            limits=self.limits,
             ledger=self.ledger,
             prices=FakePrices(price),
             clock=self.clock,
@@ -381,7 +420,7 @@ class Dialogue:
             chance=lambda: 1.0,
         )
         self.world.requests += 1
-        self.request = GatewayRequest(f"req_{self.world.requests}", None, read_request(self.body))
+        self.request = GatewayRequest(f"req_{self.world.requests}", key, read_request(self.body))
         self.run = self.loop.create_task(run_plain(self.request, self.ports, self.registry, self.client))
         self._decoder = SseDecoder()
         self._legality, self._order = SseDecoder(), StreamState()
@@ -414,6 +453,7 @@ class Dialogue:
         assert all(call.is_over for call in self.calls), "an upstream still works on it"
         settled = sorted(self.ledger.settlements, key=lambda settlement: settlement.intent.number)
         assert [item.intent for item in settled] == self.ledger.intents, "an attempt was not settled"
+        assert [admission for admission, _ in self.limits.released] == self.limits.let_in, "its place is still taken"
         (told,) = self.outcomes
         assert self._order.over or not self.is_stream or told.cause in set(Cause) - {Cause.FINISHED}, "it tells no end"
         assert told.tries == tuple((item.intent.upstream, str(item.end.cause)) for item in settled)

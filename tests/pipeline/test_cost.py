@@ -23,7 +23,7 @@ def test_the_settlement_has_the_price_and_the_cost(price: Price | None) -> None:
         assert settled.price == price
         assert settled.cost_nanousd == (None if price is None else 60 * 3000 + 40 * 300 + 10 * 15_000)
         assert settled.upstream_request_id == "theirs"
-        assert (settled.intent.route, settled.intent.dialect, settled.intent.account) == ("*", "anthropic", "")
+        assert (settled.intent.route, settled.intent.dialect, settled.intent.account) == ("*", "anthropic", "acme")
 
 
 def test_a_record_that_cannot_be_kept_refuses_the_request_and_settles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from ezai.errors import ConfigurationError, SetupError
 from ezai.policy.key_format import parse_key
 from ezai.policy.key_terms import KeyTerms
-from ezai.policy.keys import Credentials, VirtualKey, read_credentials
+from ezai.policy.keys import Credentials, KeyLimits, VirtualKey, read_credentials
 from ezai.store import engine
 from ezai.store.key_records import KeyRecord, create_key, find_key, list_keys, revoke_key
 from ezai.store.keys import ADMIN_ID, KeyDigests, SqliteKeys
@@ -191,13 +191,21 @@ def test_a_database_that_fails_leaves_the_keys_as_they_were(database: Path, capl
 
 
 def test_a_key_comes_with_its_terms(database: Path) -> None:
-    terms = KeyTerms(name="ci", account="acme", admin=True, models=("claude-*", "gpt-?"))
+    terms = KeyTerms(
+        name="ci",
+        account="acme",
+        admin=True,
+        models=("claude-*", "gpt-?"),
+        requests_per_minute=60,
+        tokens_per_minute=1000,
+        concurrent_requests=3,
+    )
     key, record = created(database, terms)
 
     async def scenario() -> None:
         async with serving(database) as (keys, _, _):
             assert await keys.find(Credentials((key,))) == (
-                VirtualKey(record.parts.public_id, "acme", True, ("claude-*", "gpt-?")),
+                VirtualKey(record.parts.public_id, "acme", True, ("claude-*", "gpt-?"), KeyLimits(60, 1000, 3)),
             )
 
     run(scenario())

@@ -61,16 +61,20 @@ def _fields(outcome: Outcome) -> dict[str, object]:
         "route": outcome.route,
         "upstream": outcome.upstream,
         "upstream_model": outcome.upstream_model,
+        "upstream_request_id": outcome.upstream_request_id,
         "attempts": outcome.attempts,
         "streamed": outcome.streamed,
         "first_token_ms": _ms(outcome.first_token_after_s),
         "duration_ms": _ms(outcome.duration_s),
     }
     if (end := outcome.end) is not None:
+        usage = end.usage
         fields |= {
             "stop_reason": end.stop_reason,
-            "prompt_tokens": end.usage.prompt_tokens,
-            "output_tokens": end.usage.output_tokens,
+            "prompt_tokens": usage.prompt_tokens,
+            "cache_read_tokens": usage.cache_read_input_tokens,
+            "cache_write_tokens": usage.cache_creation_input_tokens,
+            "output_tokens": usage.output_tokens,
             "usage_source": str(end.usage_source),
         }
     return fields

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
-from ezai.errors import Overloaded, RequestError, UpstreamError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
+from ezai.errors import RequestError, UpstreamError, UpstreamMalformed, UpstreamStalled, UpstreamTimeout
 from ezai.pipeline.coming_body import ComingBody
 from ezai.pipeline.relay import Relay
 from ezai.pipeline.request import GatewayRequest
@@ -42,6 +43,7 @@ class Deadline(NamedTuple):
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_UNARY_BODY_BYTES = 64 * 1024 * 1024
 MAX_HELD_COMMENT_BYTES = 16 * 1024
+MAX_REQUEST_ID_BYTES = 256
 AFTER_THE_END_S = 2.0
 """How long an upstream that has told its end is listened to: usage may follow, but some never close."""
 
@@ -52,6 +54,7 @@ class Attempt:
     def __init__(self, request: GatewayRequest, route: Route, target: Target, ports: Ports, deadline: Deadline) -> None:
         self.upstream: Upstream = ports.upstreams[target.upstream]
         self.upstream_model = target.model or request.message.model
+        self.upstream_request_id: str | None = None
         self.relay: Relay | None = None
         self.timeouts: Timeouts = ports.timeouts_of(route, target)
         self._request = request
@@ -61,7 +64,6 @@ class Attempt:
         self._exchange: Exchange | None = None
         self._intent: AttemptIntent | None = None
         self._tariff: Tariff | None = None
-        self._upstream_request_id: str | None = None
         self.started = ports.clock.now()
         self._end = min(Deadline(self.started + self.timeouts.total, self.timeouts.total), deadline)
         self._stopped_at: float | None = None
@@ -118,7 +120,7 @@ class Attempt:
         self._intent = intent  # before the wait: one that is cancelled has been recorded, and has to be settled
         try:
             await waiter.wait(self._ports.ledger.intend(intent))
-        except Overloaded:
+        except RequestError:  # refused: nothing was recorded
             self._intent = None
             raise
 
@@ -173,7 +175,7 @@ class Attempt:
         except DeadlinePassed:
             raise self._overdue(*phases) from None
         self._exchange = exchange
-        self._upstream_request_id = _request_id(exchange.headers, self.upstream.facts.credentials)
+        self.upstream_request_id = _request_id(exchange.headers, self.upstream.facts.credentials)
         if exchange.status != 200:
             raise await self._refusal(exchange, waiter)
         return exchange
@@ -277,7 +279,7 @@ class Attempt:
                 request_cause=request_cause,
                 first_event_after_s=self.first_event_after_s,
                 duration_s=(self._stopped_at or self._ports.clock.now()) - self.started,
-                upstream_request_id=self._upstream_request_id,
+                upstream_request_id=self.upstream_request_id,
                 price=price,
                 cost_nanousd=None if price is None else cost_nanousd(end.usage, price),
             )
@@ -323,8 +325,8 @@ def _is_event_stream(exchange: Exchange) -> bool:
 
 
 def _request_id(headers: Headers, credentials: Sequence[str]) -> str | None:
-    """What the upstream calls this request: Anthropic's header, or the one that most others have."""
+    """What the upstream calls this request, cut as the ledger does: Anthropic's header, or the one most others have."""
     told = [field for field in headers if field[0] in (b"request-id", b"x-request-id")]
-    for _, value in fields_without(told, credentials):
-        return value.decode("latin-1")
+    for _, value in sorted(fields_without(told, credentials), key=itemgetter(0)):
+        return value[:MAX_REQUEST_ID_BYTES].decode("latin-1")
     return None

@@ -86,5 +86,6 @@ def _outcome(
         route=route.model if route else None,
         upstream=attempt.upstream.name if attempt else None,
         upstream_model=attempt.upstream_model if attempt else None,
+        upstream_request_id=attempt.upstream_request_id if attempt else None,
         attempts=dispatch.attempts,
     )

@@ -24,14 +24,15 @@ from ezai.policy.retry_advice import RetryAdvice, read_advice
 from ezai.policy.routing import Route, Target, find_route
 from ezai.policy.verdicts import conduct_of, judge
 from ezai.policy.walk import Step, Walk
-from ezai.ports import Ports
+from ezai.ports import Admission, Ports
 from ezai.protocol.end import Cause, End
+from ezai.protocol.usage import Usage
 
 T = TypeVar("T")
 
 
 class Dispatch:
-    """The attempts of one request. Whoever makes it must `settle` it, and then `aclose` it.
+    """The admission and the attempts of one request. Whoever makes it must `settle` it, and then `aclose` it.
 
     `route` is None until it is found. `attempt` is the present one, which after `until_answered` is the one that
     answers; `attempts` are how many there were, `tries` the upstream and the cause of each that is over. With
@@ -51,17 +52,20 @@ class Dispatch:
         self._ticket: tuple[Target, int] | None = None
         self._failed: End | None = None
         self._settled = False
+        self._admission: Admission | None = None
+        self._used = Usage()
 
     async def until_answered(self, waiter: Waiter, ask: Callable[[Attempt, Waiter], Awaitable[T]]) -> T:
         """What `ask` returned of the first attempt in which it raised no `RequestError`.
 
         Raises the error of the last attempt that there may be, with the upstream's advice on when to retry;
-        `NotFound`, `PermissionDenied` and `NoTargetReady` before there is any attempt, and so any record or cost;
-        `Interrupted` when `waiter` is.
+        `NotFound`, `PermissionDenied`, `RateLimited` and `NoTargetReady` before there is any attempt, and so any record
+        or cost; `Interrupted` when `waiter` is.
         """
         check_model(self._request.key, self._request.message.model)
         self.route = route = find_route(self._ports.routes, self._request.message.model)
         deadline = self._deadline(route)
+        await self._admit(waiter)
         walk = self._walk(route, deadline)
         target = walk.first(self._began)
         try:
@@ -82,6 +86,14 @@ class Dispatch:
                 target = step.target
         finally:
             walk.close()
+
+    async def _admit(self, waiter: Waiter) -> None:
+        """Have the key's limits let the request in; an open gateway has none."""
+        if self._request.key is None:
+            return
+        admission = Admission(self._request.id, self._request.key, self._request.message.model)
+        await waiter.wait(self._ports.limits.admit(admission))
+        self._admission = admission
 
     def _deadline(self, route: Route) -> Deadline:
         """One for the whole request: that of the target which stands first."""
@@ -151,6 +163,7 @@ class Dispatch:
         if self._settled:
             return
         self._settled = True
+        self._used = end.usage
         self._note(Conduct.FINISHED if end.cause == Cause.FINISHED else conduct_of(end.error))
         self._ticket = None
         if self.attempt is None:
@@ -160,9 +173,14 @@ class Dispatch:
         await self.attempt.settle(self._failed or end, request_cause=str(end.cause))
 
     async def aclose(self) -> None:
-        """Let go of the upstream."""
-        if self.attempt is not None:
-            await self.attempt.aclose()
+        """Let go of the upstream, and then of the request's place among those of its key."""
+        try:
+            if self.attempt is not None:
+                await self.attempt.aclose()
+        finally:
+            admission, self._admission = self._admission, None
+            if admission is not None:
+                self._ports.limits.release(admission, self._used)
 
 
 def _advise(error: RequestError, after_s: float | None, advice: RetryAdvice) -> None:

@@ -235,6 +235,7 @@ class Stream:
             route=route.model if route else None,
             upstream=attempt.upstream.name if attempt else None,
             upstream_model=attempt.upstream_model if attempt else None,
+            upstream_request_id=attempt.upstream_request_id if attempt else None,
             attempts=self._dispatch.attempts,
             first_token_after_s=self._first_token_after_s(self._began),
             upstream_first_token_after_s=self._first_token_after_s(attempt.started) if attempt else None,

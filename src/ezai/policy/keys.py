@@ -29,6 +29,18 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """How much a key may do at once and in a minute; None is no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_requests: int | None = None
+
+
+NO_LIMITS = KeyLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class VirtualKey:
     """A key of this gateway; `public_id` is what may be shown and logged. `models` are globs; none is every model."""
 
@@ -36,6 +48,7 @@ class VirtualKey:
     account: str = ""
     admin: bool = False
     models: tuple[str, ...] = ()
+    limits: KeyLimits = NO_LIMITS
 
 
 def read_credentials(headers: Sequence[tuple[bytes, bytes]]) -> Credentials:

@@ -9,6 +9,7 @@ journal.py       records on their way into the database, and those that a killed
 journal_file.py  the files that they are safe in
 records.py       one record: a line of the journal, and what it does to the tables
 keys.py          virtual keys in memory, as fresh as the clock's tick: the port KeyStore
+limits.py        what keys may do at once and in a while: the port Limits
 prices.py        what models cost, by the file and by the price library
 root_secret.py   the root secret and what is derived from it
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ezai.errors import ConfigurationError
-from ezai.policy.keys import Credentials, VirtualKey
+from ezai.policy.keys import Credentials, KeyLimits, VirtualKey
 from ezai.ports import Clock
 from ezai.store.root_secret import RootSecret
 from ezai.store.writer import Writer
@@ -156,7 +156,9 @@ def _as_sent(admin_key: str) -> bytes:
 # In the writer thread.
 
 _READ_KEYS = """
-SELECT digest, public_id, account, admin, models, expires_at_ms FROM virtual_key
+SELECT digest, public_id, account, admin, models, expires_at_ms,
+    requests_per_minute, tokens_per_minute, concurrent_requests
+FROM virtual_key
 WHERE pepper_id = ? AND revoked_at_ms IS NULL
 """
 
@@ -180,7 +182,7 @@ def _read_changed(known: _Known, pepper_id: str, cursor: sqlite3.Cursor) -> _Kno
     return _Known(data_version, change, count, foreign, {item.digest: item for item in held})
 
 
-def _held(row: tuple[bytes, str, str, int, str, int | None]) -> _Held:
-    digest, public_id, account, admin, models, expires_at_ms = row
+def _held(row: tuple[bytes, str, str, int, str, int | None, int | None, int | None, int | None]) -> _Held:
+    digest, public_id, account, admin, models, expires_at_ms, *limits = row
     globs = tuple(models.split(",")) if models else ()
-    return _Held(digest, VirtualKey(public_id, account, bool(admin), globs), expires_at_ms)
+    return _Held(digest, VirtualKey(public_id, account, bool(admin), globs, KeyLimits(*limits)), expires_at_ms)
