@@ -162,13 +162,15 @@ class Limits(Protocol):
         """Let a request in, before its first attempt.
 
         Raises `RateLimited`, with the wait that helps, or `Overloaded` where nobody can tell: then nothing was taken.
-        Cancelling the wait takes nothing either.
+        The wait has no deadline but the client's patience, so it is bounded here. Where it is cancelled, at whatever
+        moment, what was taken already is given back here too: nobody else knows of it.
         """
         ...
 
     def release(self, admission: Admission, usage: Usage) -> None:
-        """The request is over, and its last attempt used that much. Called exactly once for each that was let
-        in. Must not block and must not raise.
+        """The request is over, its upstream has been let go, and its last attempt used that much.
+
+        Called exactly once for each that was let in. Must not block and must not raise.
         """
         ...
 
@@ -217,9 +219,9 @@ class Ledger(Protocol):
     async def intend(self, intent: AttemptIntent) -> None:
         """Record an attempt before it costs anything, and with its first attempt the request.
 
-        Raises `Overloaded` where that cannot be done now, or the error of whatever else forbids it, such as a budget:
-        then nothing was recorded, there is nothing to settle, and no other target is asked. Cancelling the wait does
-        not take the record back.
+        Raises `Overloaded` where that cannot be done now, or the `RequestError` of what else forbids it, such as a
+        budget: then nothing was recorded, there is nothing to settle, and no other target is asked. Cancelling the
+        wait does not take the record back.
         """
         ...
 

@@ -762,6 +762,20 @@ def test_ends_inside_an_event(run_on_both: Run) -> None:  # U11, U14
     run_on_both(main())
 
 
+def test_ends_inside_the_head_or_the_one_body(run_on_both: Run) -> None:  # U11
+    async def main() -> None:
+        head, record = await first_played("cut_in=head")
+        assert head.raw.startswith(b"HTTP/1.1 200")
+        assert b"\r\n\r\n" not in head.raw
+        assert (head.ended, record.events, record.not_applied) == ("eof", 0, [])
+        async with mock_upstream() as mock:
+            whole, _ = await played(mock, "", stream=False)
+            body, record = await played(mock, "cut_in=body", stream=False)
+        assert (len(body.body), record.not_applied) == (len(whole.body) // 2, [])
+
+    run_on_both(main())
+
+
 # The bytes as they go out.
 
 

@@ -88,7 +88,7 @@ def test_whatever_is_written_is_understood_or_refused_with_its_place(written: st
             "drop=xyzzy",
             "here: drop: 'xyzzy' is no kind of event. Give its number, last, or one of message_start, "
             "content_block_start, ping, content_block_delta, content_block_stop, message_delta, message_stop, "
-            "role, reasoning, content, tool, finish, usage, done.",
+            "role, reasoning, content, tool, finish, usage, done, head, body.",
         ),
         ("pause_after=3", "here: pause_after: '3' cannot be. Expected EVENT:SECONDS."),
         ("split=0", "here: split: '0' cannot be. Expected offsets in bytes, 1 or more, joined by +."),

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from ezai.errors import SetupError
+
+_ADVICE = {
+    errno.EADDRINUSE: "stop what uses it, or choose another --port.",
+    errno.EADDRNOTAVAIL: "choose a --host that is an address of this machine.",
+    errno.EACCES: "choose a --port above 1023.",
+}
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -16,6 +23,8 @@ def bound(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
         raise SetupError(f"The address {host!r} is not known ({error.strerror}); choose another --host.") from None
+    except UnicodeError:
+        raise SetupError(f"{host!r} is no name of a host; choose another --host.") from None
     taken = socket.socket(family, socket.SOCK_STREAM)
     try:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -51,6 +60,5 @@ def base_url(address: tuple[str, int], scheme: str = "http") -> str:
 
 
 def _not_free(host: str, port: int, error: OSError) -> SetupError:
-    return SetupError(
-        f"{host}:{port} cannot be listened on ({error.strerror}); stop what uses it, or choose another --port."
-    )
+    advice = _ADVICE.get(error.errno or 0, "choose another --host or --port.")
+    return SetupError(f"{host}:{port} cannot be listened on ({error.strerror}); {advice}")

@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 from ezai.errors import ConfigurationError
 from ezai.lab.mock.behaviour import Behaviour, Setting, settings
 from ezai.lab.mock.faults.table import FAULTS
+from ezai.lab.mock.reply import BODY, HEAD, TAIL
 from ezai.lab.mock.values import FLAG, At, Where
 from ezai.lab.mock.wire_anthropic import ANTHROPIC
 from ezai.lab.mock.wire_openai import OPENAI
@@ -26,7 +27,7 @@ MODEL_PREFIX = "mock-"
 HEADER = b"x-mock"
 
 _SETTINGS = settings()
-_KINDS = (*ANTHROPIC.kinds, *OPENAI.kinds)
+_KINDS = (*ANTHROPIC.kinds, *OPENAI.kinds, HEAD, BODY)
 
 
 def behaviour(written: str = "", /, **given: object) -> Behaviour:
@@ -122,7 +123,9 @@ def _check_local(setting: Setting, name: str, where: str, prefix: str, *, is_rem
 def _check_place(value: object, recording: bytes, where: str, key: str) -> None:
     """Raises `ConfigurationError` for a place at a kind of event that no answer has; a recording has its own kinds."""
     place = value.where if isinstance(value, At) else value
-    if not isinstance(place, Where) or not place.kind or place.kind in _KINDS or place.kind.encode() in recording:
+    if not isinstance(place, Where) or not place.kind or place.kind in _KINDS:
+        return
+    if recording and (place.kind == TAIL or place.kind.encode() in recording):
         return
     near = difflib.get_close_matches(place.kind, _KINDS, 1)
     fix = f"Did you mean {near[0]}?" if near else f"Give its number, last, or one of {', '.join(_KINDS)}."
