@@ -13,6 +13,8 @@ from ezai.server.binding import bind
 from ezai.supervise.service import Ready
 from tests.canary import CLIENT_KEY
 
+LEADING_CHAT = ("EZAI_URL", "ANTHROPIC_BASE_URL", "EZAI_CONFIG", "EZAI_HOST", "EZAI_PORT")
+
 Captured = pytest.CaptureFixture[str]
 
 
@@ -72,6 +74,13 @@ def test_with_a_key_other_machines_may_be_served(done: list[str], monkeypatch: p
     assert done == ["logging", "fetched", "served"]
 
 
+@pytest.fixture
+def unled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable leads `ezai chat` anywhere."""
+    for name in LEADING_CHAT:
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
@@ -80,6 +89,17 @@ def test_with_a_key_other_machines_may_be_served(done: list[str], monkeypatch: p
         ("https://127.0.0.1:8080", "or: ezai chat --url https://127.0.0.1:8080 'Write"),
     ],
 )
+@pytest.mark.usefixtures("unled")
 def test_the_banner_says_how_chat_finds_this_gateway(url: str, said: str, capsys: Captured) -> None:
     serve.announce(Ready(url, ("a",), is_open=True))
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", LEADING_CHAT)
+@pytest.mark.usefixtures("unled")
+def test_the_banner_names_the_address_where_chat_is_led_elsewhere(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv(name, "elsewhere")
+    serve.announce(Ready("http://127.0.0.1:8080", ("a",), is_open=True))
+    assert "or: ezai chat --url http://127.0.0.1:8080 'Write" in capsys.readouterr().err

@@ -12,21 +12,23 @@ keys.py             ezai keys create | list | show | revoke
 usage.py            ezai usage
 lab.py              ezai mock, ezai bench
 arguments.py        kinds of arguments that several commands take
+output.py           stdout, and what cannot be written to it
 tables.py           where tables are printed to
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ezai import __version__
 from ezai.cli.check import add_check
 from ezai.cli.keys import add_keys
 from ezai.cli.lab import add_bench, add_mock
+from ezai.cli.output import OutputError, drop_unwritten, guarded_stdout
 from ezai.cli.usage import add_usage
 from ezai.errors import EzaiError
 
@@ -38,19 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopped reading: then nothing is said, as of any command that SIGPIPE ends.
     """
     try:
-        try:
+        with guarded_stdout():
             return _run(arguments)
-        finally:
-            if sys.stdout is not None:  # of the flush at exit nobody could catch anything
-                sys.stdout.flush()
-    except OSError as error:
-        unwritten = _drop_unwritten()
-        if isinstance(error, BrokenPipeError):
+    except OutputError as error:
+        if isinstance(error.cause, BrokenPipeError):
             return _BROKEN_PIPE
-        if not unwritten:
-            raise
-        print(f"ezai: what it prints cannot be written ({error.strerror}).", file=sys.stderr)
-        return 1
+        return _failed(f"what it prints cannot be written ({error.cause.strerror}).")
+    except EzaiError as error:
+        return _failed(str(error))
+    except KeyboardInterrupt:
+        return 130
 
 
 _BROKEN_PIPE = 128 + 13  # SIGPIPE, as shells tell it
@@ -58,28 +57,15 @@ _BROKEN_PIPE = 128 + 13  # SIGPIPE, as shells tell it
 
 def _run(arguments: Sequence[str] | None) -> int:
     parsed = _parser().parse_args(arguments)
-    try:
-        status: int = parsed.run(parsed)
-    except EzaiError as error:
-        print(f"ezai: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    status: int = parsed.run(parsed)
     return status
 
 
-def _drop_unwritten() -> bool:
-    """Point each output that takes nothing any more at nowhere, for the flush at exit; whether there was one."""
-    dropped = False
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:
-            with open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), stream.fileno())
-            dropped = True
-    return dropped
+def _failed(why: str) -> int:
+    with suppress(OSError):  # stderr is not read either: the status tells it
+        print(f"ezai: {why}", file=sys.stderr)
+    drop_unwritten(sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

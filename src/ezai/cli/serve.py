@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -48,9 +49,14 @@ def announce(ready: Ready) -> None:
 
 
 def _where(ready: Ready) -> str:
-    """What `ezai chat` has to be told where it would look elsewhere by itself."""
+    """What `ezai chat` has to be told where it could look elsewhere by itself."""
     default = ServerConfig()
-    return "" if ready.url == f"http://{default.host}:{default.port}" else f"--url {ready.url} "
+    is_default = ready.url == f"http://{default.host}:{default.port}"
+    return "" if is_default and not any(map(os.environ.get, _LEADS_CHAT)) else f"--url {ready.url} "
+
+
+_LEADS_CHAT = ("EZAI_URL", "ANTHROPIC_BASE_URL", "EZAI_CONFIG", "EZAI_HOST", "EZAI_PORT")
+"""What moves `ezai chat` from the default address, where it is not told of another."""
 
 
 def _access(ready: Ready) -> str:

@@ -17,10 +17,5 @@ def table_console() -> Console:
     """
     from rich.console import Console
 
-    class TableConsole(Console):
-        def on_broken_pipe(self) -> None:
-            """Leave it to `cli.main`, which ends every command in the same way."""
-            raise BrokenPipeError
-
     width = None if sys.stdout.isatty() else _UNBOUNDED_COLUMNS
-    return TableConsole(markup=False, highlight=False, emoji=False, width=width)
+    return Console(markup=False, highlight=False, emoji=False, width=width)
